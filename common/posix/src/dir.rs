@@ -335,6 +335,16 @@ impl Dir for PosixDir {
 }
 
 impl PosixDir {
+    /// Opens a file of that inode that this job has staged; see [`super::PosixStore::adopt_staged`].
+    pub fn adopt_staged(
+        &self,
+        new: &NewFile<'_>,
+        inode: u64,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
+        let adopted = PosixStaged::adopt(&self.fd, &self.new_files, &self.shared, new, inode)?;
+        Ok(adopted.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
+    }
+
     /// Refuses an append-only directory (chattr(1)), in which no entry can be renamed or removed:
     /// staged files would stay for ever.
     fn refuse_append_only(&self, op: Op) -> Result<()> {

@@ -41,7 +41,7 @@ use dir::PosixDir;
 use host::{mounts, process};
 use lustre::Lustre;
 use store::opening::{Need, OpenAs, Symlinks};
-use store::{Capabilities, Dir, Store};
+use store::{Capabilities, Dir, NewFile, StagedFile, Store};
 use types::attributes::keep::XattrFilter;
 use types::content::transfer::Transfer;
 use types::entry::Metadata;
@@ -166,6 +166,31 @@ impl PosixStore {
         opened.map(Some).map_err(|errno| failed::failed(Op::Open, errno))
     }
 
+    /// Opens a file of that inode that this job has staged, to complete it, whichever owner the
+    /// file system shows; `None` where the name is that of another entry.
+    ///
+    /// # Errors
+    /// Those of opening the directory and the file.
+    pub fn adopt_staged(
+        &self,
+        path: &RelPath,
+        new: &NewFile<'_>,
+        inode: u64,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
+        self.open_posix_dir(path)?.adopt_staged(new, inode)
+    }
+
+    fn open_posix_dir(&self, path: &RelPath) -> Result<PosixDir> {
+        let open = || {
+            until_answered(|| {
+                resolve::open_dir(&self.root, path, self.shared.symlinks, self.shared.need)
+            })
+        };
+        let fd = if self.is_growing { visible::until_visible(open) } else { open() }
+            .map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
+        Ok(PosixDir::new(fd, &self.shared))
+    }
+
     /// Returns whether the root is mounted, and nothing is mounted over it.
     fn is_reached(&self) -> bool {
         let at = self.meant(None).ok().flatten();
@@ -181,14 +206,7 @@ impl PosixStore {
 
 impl Store for PosixStore {
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
-        let open = || {
-            until_answered(|| {
-                resolve::open_dir(&self.root, path, self.shared.symlinks, self.shared.need)
-            })
-        };
-        let fd = if self.is_growing { visible::until_visible(open) } else { open() }
-            .map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
-        Ok(Arc::new(PosixDir::new(fd, &self.shared)))
+        Ok(Arc::new(self.open_posix_dir(path)?))
     }
 
     fn look(&self, path: &RelPath) -> Result<Metadata> {

@@ -241,9 +241,33 @@ impl PosixStaged {
         }
         let old = Self::join(dir, shared, new.staged, new.name)?;
         let is_ours = is_ours(&attributes::stat_fd(&old.fd)?);
+        Ok(is_ours.then(|| old.completing(new, new_files)))
+    }
+
+    /// Opens a file of that inode that this job has staged, to complete it; `None` where the name is
+    /// that of another entry.
+    pub fn adopt(
+        dir: &Arc<OwnedFd>,
+        new_files: &Arc<NewFiles>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+        inode: u64,
+    ) -> Result<Option<Self>> {
+        match attributes::stat(dir, new.staged, Symlinks::Keep) {
+            Ok(found) if found.kind == Kind::File && found.inode == inode => {}
+            Err(error) if !error.cause.is_vanished() => return Err(error),
+            _ => return Ok(None),
+        }
+        let old = Self::join(dir, shared, new.staged, new.name)?;
+        let is_it = StagedFile::inode(&old) == Some(inode);
+        Ok(is_it.then(|| old.completing(new, new_files)))
+    }
+
+    /// Makes the handle of a joined file one that completes it.
+    fn completing(self, new: &NewFile<'_>, new_files: &Arc<NewFiles>) -> Self {
         let (new_files, name) = (Arc::clone(new_files), Some(new.name.to_owned()));
         let NewFile { replaces, size_bytes, .. } = *new;
-        Ok(is_ours.then_some(Self { new_files, name, replaces, size_bytes, ..old }))
+        Self { new_files, name, replaces, size_bytes, ..self }
     }
 
     /// Returns true where content may be moved between the two files without passing through this

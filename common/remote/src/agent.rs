@@ -6,6 +6,7 @@ mod paths;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -40,7 +41,9 @@ struct Agent {
     read_only: bool,
     roots: Mutex<BTreeMap<u32, Arc<OpenRoot>>>,
     lists: Lists,
-    relative_devices: std::sync::atomic::AtomicBool,
+    relative_devices: AtomicBool,
+    /// True once the client is gone.
+    is_left: AtomicBool,
 }
 
 /// A root that the client has opened.
@@ -89,6 +92,7 @@ pub fn serve(
             threads.push(start(&agent, &output, &waiting));
         }
     }
+    agent.is_left.store(true, Ordering::SeqCst);
     drop(queue);
     for thread in threads {
         drop(thread.join());
@@ -109,9 +113,13 @@ fn start(
     let (agent, output, waiting) = (Arc::clone(agent), Arc::clone(output), waiting.clone());
     std::thread::spawn(move || {
         for frame in waiting {
-            // Where the client is gone, what it has sent is still done.
+            // A client that is gone may have sent the request to another agent, and gone on there.
+            if agent.is_left.load(Ordering::SeqCst) {
+                continue;
+            }
             if let Err(error) = agent.answer(frame, &output) {
                 tracing::debug!(%error, "an answer was not sent");
+                agent.is_left.store(true, Ordering::SeqCst);
             }
         }
     })
@@ -129,6 +137,7 @@ impl Agent {
             roots: Mutex::default(),
             lists: Lists::default(),
             relative_devices: false.into(),
+            is_left: false.into(),
         })
     }
 
@@ -151,7 +160,7 @@ impl Agent {
         match request {
             Request::Begin { umask, relative_devices } => {
                 set_umask(umask & 0o777);
-                self.relative_devices.store(relative_devices, std::sync::atomic::Ordering::SeqCst);
+                self.relative_devices.store(relative_devices, Ordering::SeqCst);
                 Ok(Answer::Done)
             }
             Request::Root { root, path, open_as } => {
@@ -271,13 +280,13 @@ impl Agent {
         self.paths.stat(&join(&root.path, path.as_bytes()), Symlinks::Follow)
     }
 
-    /// Returns a directory's metadata with its first entries. It is inspected before it is listed,
-    /// so that a later change of it shows.
+    /// Returns a directory's metadata with its entries, if they are few. It is inspected before it is
+    /// listed, so that a later change of it shows.
     fn enter(&self, at: &At) -> Reply {
         let root = self.root(at.root)?;
         let dir = self.dir(at)?;
         let metadata = self.shown(dir.metadata()?, root.device);
-        let page = self.lists.begin(at.clone(), &dir, self.device_base(&root)).ok();
+        let page = self.lists.whole(at, &dir, self.device_base(&root)).ok().flatten();
         Ok(Answer::Entered { metadata, page })
     }
 
@@ -320,20 +329,20 @@ impl Agent {
 
     /// Returns the device number that counts as 0 for the client.
     fn device_base(&self, root: &OpenRoot) -> u64 {
-        let is_relative = self.relative_devices.load(std::sync::atomic::Ordering::SeqCst);
+        let is_relative = self.relative_devices.load(Ordering::SeqCst);
         if is_relative { root.device } else { 0 }
     }
 
     /// Returns metadata with the device number that the client is to see.
     fn shown(&self, metadata: Metadata, root_device: u64) -> Metadata {
-        let is_relative = self.relative_devices.load(std::sync::atomic::Ordering::SeqCst);
+        let is_relative = self.relative_devices.load(Ordering::SeqCst);
         let base = if is_relative { root_device } else { 0 };
         Metadata { device: metadata.device ^ base, ..metadata }
     }
 
     /// Returns the device number of this host for one that the client has seen.
     fn own(&self, device: u64, root_device: u64) -> u64 {
-        let is_relative = self.relative_devices.load(std::sync::atomic::Ordering::SeqCst);
+        let is_relative = self.relative_devices.load(Ordering::SeqCst);
         if is_relative { device ^ root_device } else { device }
     }
 }

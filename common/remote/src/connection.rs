@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use types::error::Op;
 use types::limits::REMOTE_END_MAX;
 
 use crate::frame::{self, Frame, Greeting, VERSION};
@@ -109,9 +110,13 @@ impl Connection {
     /// # Errors
     /// `Broken` where the connection has ended.
     pub fn send(&self, request: &Request, data: &[u8]) -> Result<Pending, Broken> {
-        let head = frame::encode(request).map_err(|_| Broken)?;
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = sync_channel(1);
+        let Ok(head) = frame::encode(request) else {
+            // More extended attributes than a message holds: no fault of the connection.
+            let _ = sender.send((Err(Op::SetXattrs.errno(libc::E2BIG)), Vec::new()));
+            return Ok(Pending(receiver));
+        };
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.waiting.answers).as_mut().ok_or(Broken)?.insert(id, sender);
         self.waiting.in_progress.fetch_add(1, Ordering::Relaxed);
         let mut to = lock(&self.to);

@@ -67,6 +67,8 @@ pub struct StagedAs {
     pub staged: Vec<u8>,
     /// Final name.
     pub name: Vec<u8>,
+    /// Inode of the file, once it is known; another one is an error.
+    pub inode: Option<u64>,
 }
 
 /// Description of a new file; see [`NewFile`].

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use ::store::opening::{OpenAs, Symlinks};
 use ::store::{Capabilities, Dir, Store};
-use types::entry::Metadata;
-use types::error::{Op, Result};
+use types::entry::{Kind, Metadata};
+use types::error::{Cause, Op, Result};
 use types::limits::SERVER_CLOCK_BEHIND_MAX;
 use types::operand::root_view::RootView;
 use types::path::{Name, RelPath};
 
 use crate::host::{Host, malformed};
-use crate::protocol::{Answer, At, Request, StatAs};
+use crate::protocol::{Answer, At, Reply, Request, StatAs};
 use dir::RemoteDir;
 
 /// Takes the expected answer out of a reply; any other one is an error.
@@ -69,6 +69,17 @@ impl Root {
     }
 }
 
+/// Sends a request, and tells whether it was sent again: then an earlier one may have been done.
+fn ask_counted(host: &Host, op: Op, request: &Request) -> Result<(Reply, bool)> {
+    let is_repeated = std::cell::Cell::new(false);
+    let request = |attempt| {
+        is_repeated.set(attempt > 0);
+        request.clone()
+    };
+    let (reply, _) = host.ask(op, &request, &[])?;
+    Ok((reply, is_repeated.get()))
+}
+
 /// Sends a request about a path as the operator wrote it.
 fn ask_path(host: &Host, op: Op, request: &Request) -> Result<Answer> {
     host.ask(op, &|_| request.clone(), &[])?.0
@@ -88,7 +99,14 @@ pub fn stat_path(host: &Host, path: &[u8], symlinks: Symlinks) -> Result<Metadat
 /// # Errors
 /// Those of mkdir(2) there, and of the connection.
 pub fn make_dir_path(host: &Host, path: &[u8], mode: u32) -> Result<()> {
-    ask_path(host, Op::MakeDir, &Request::MakePath { path: path.to_vec(), mode }).map(drop)
+    let request = Request::MakePath { path: path.to_vec(), mode };
+    match ask_counted(host, Op::MakeDir, &request)? {
+        (Err(error), true) if error.cause == Cause::System(libc::EEXIST) => {
+            let is_made = stat_path(host, path, Symlinks::Keep)?.kind == Kind::Directory;
+            if is_made { Ok(()) } else { Err(error) }
+        }
+        (other, _) => other.map(drop),
+    }
 }
 
 /// Removes the directory at a path of a host, if it is empty.

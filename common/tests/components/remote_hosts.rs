@@ -1,6 +1,8 @@
 //! Tests of trees on other hosts: agents in this process, at the other ends of pipes, whole ones and
 //! some that break off or lie.
 
+mod lost_answers;
+
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -152,21 +152,43 @@ impl Agent {
     }
 
     /// Completes a staged file. Where an earlier request of a broken connection has done that, the
-    /// file of that inode has its final name already.
+    /// file of that inode has its final name already, and its attributes are set again, to tell
+    /// which of them are kept.
     fn commit(&self, new: &New, inode: u64) -> Result<Kept> {
         let [staged, name] = names(&new.at)?;
         let dir = self.dir(&new.at.dir)?;
-        let file = new.file(&staged, &name);
-        let opened = if staged == name {
-            Some(dir.stage_file(&file)?)
-        } else {
-            dir.resume_staged(&file, Some(inode))?
-        };
-        match opened {
+        let committed = match self.staged_here(&*dir, new, inode)? {
             Some(opened) => opened.commit(&new.attributes, Vec::new()),
-            None if dir.stat(&name)?.inode == inode => Ok(Kept::ALL),
             None => Err(Op::Rename.failed(Cause::Replaced)),
+        };
+        let is_done = || dir.stat(&name).is_ok_and(|named| named.inode == inode);
+        if committed.is_ok() || staged == name || !is_done() {
+            return committed;
         }
+        let kept = dir.set_entry_attributes(&name, Kind::File, &new.attributes)?;
+        let mtime = dir.stat(&name)?.mtime;
+        let timestamps_truncated = new.attributes.times.is_some_and(|times| times.mtime != mtime);
+        Ok(Kept { timestamps_truncated, ..kept })
+    }
+
+    /// Opens a staged file to complete it. It is taken back from the owner that it was given
+    /// before an interruption; but some file systems show other owners than the one who creates a
+    /// file, so that it counts by its inode.
+    fn staged_here(
+        &self,
+        dir: &dyn Dir,
+        new: &New,
+        inode: u64,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
+        let [staged, name] = names(&new.at)?;
+        let file = new.file(&staged, &name);
+        if staged != name
+            && let Some(resumed) = dir.resume_staged(&file, Some(inode))?
+        {
+            return Ok(Some(resumed).filter(|resumed| resumed.inode() == Some(inode)));
+        }
+        let root = self.root(new.at.dir.root)?;
+        root.store.adopt_staged(&new.at.dir.checked()?, &file, inode)
     }
 
     fn put(&self, new: &New, extents: &[Extent], size_bytes: u64, data: &[u8]) -> Result<Kept> {
@@ -210,12 +232,17 @@ fn fill(staged: &dyn StagedFile, extents: &[Extent], size_bytes: u64, data: &[u8
     Ok(())
 }
 
-/// Opens a staged file, which must be a regular one: a client may give any name.
+/// Opens a staged file, which must be a regular one, and the one that was staged: a client may give
+/// any name, and a file that is written in place may be replaced meanwhile.
 fn join(store: &PosixStore, at: &StagedAs) -> Result<Box<dyn StagedFile>> {
     let [staged, name] = names(at)?;
     let dir = store.open_dir(&at.dir.checked()?)?;
     let joined = dir.join_staged(staged.to_bytes(), &name)?;
-    described(&*joined).map(|_| joined)
+    let is = described(&*joined)?;
+    if at.inode.is_some_and(|inode| inode != is.inode) {
+        return Err(Op::Open.failed(Cause::Replaced));
+    }
+    Ok(joined)
 }
 
 fn names(at: &StagedAs) -> Result<[CString; 2]> {

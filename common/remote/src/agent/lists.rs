@@ -46,6 +46,20 @@ impl Lists {
         Ok(self.page(Rest { at, dir: Arc::clone(dir), names, device_base }))
     }
 
+    /// Lists a directory whose entries fit one page; `None` for a larger one, of which nothing is
+    /// held: a directory is often entered without being listed.
+    pub fn whole(&self, at: &At, dir: &Arc<dyn Dir>, device_base: u64) -> Result<Option<Page>> {
+        let mut names = VecDeque::new();
+        dir.list(&mut |name, hint| {
+            if names.len() <= REMOTE_PAGE_ENTRIES {
+                names.push_back((name.to_owned(), hint));
+            }
+        })?;
+        let is_whole = names.len() <= REMOTE_PAGE_ENTRIES;
+        let rest = Rest { at: at.clone(), dir: Arc::clone(dir), names, device_base };
+        Ok(is_whole.then(|| self.page(rest)))
+    }
+
     /// Returns the next entries of a listing of that directory.
     pub fn more(&self, at: &At, list: u64) -> Result<Page> {
         let rest = lock(&self.0).lists.remove(&list).filter(|rest| rest.at == *at);

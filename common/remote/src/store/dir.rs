@@ -9,14 +9,14 @@ use ::store::{
 };
 use types::content::chunk::Extent;
 use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
-use types::error::{Op, Result};
+use types::error::{Cause, Op, Result};
 use types::limits::{REMOTE_REQUEST_ATTEMPTS, REMOTE_WHOLE_BYTES_MAX};
 use types::path::{Name, RelPath};
 
 use super::file::RemoteFile;
 use super::listing::{Entry, Knowledge, Known};
 use super::staged::RemoteStaged;
-use super::{Root, answered};
+use super::{Root, answered, ask_counted};
 use crate::host::{Line, malformed};
 use crate::protocol::{
     Answer, At, FileIs, NewEntry, Page, Request, StagedAs, StatAs, checked_name,
@@ -77,7 +77,7 @@ impl RemoteDir {
     }
 
     fn staged_as(&self, staged: Vec<u8>, name: &Name) -> StagedAs {
-        StagedAs { dir: self.at(), staged, name: name.to_bytes().to_vec() }
+        StagedAs { dir: self.at(), staged, name: name.to_bytes().to_vec(), inode: None }
     }
 
     fn changes(&self, name: &Name) {
@@ -274,9 +274,10 @@ impl Dir for RemoteDir {
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
         self.changes(name);
         let request = Request::MakeDir { dir: self.at(), name: name.to_bytes().to_vec(), mode };
-        let answer = self.root.ask(Op::MakeDir, &request)?;
-        answered!(Op::MakeDir, answer, Answer::Is(is_new) =>
-            if is_new { Made::New } else { Made::Existed })
+        let (reply, is_repeated) = ask_counted(&self.root.host, Op::MakeDir, &request)?;
+        let is_new = answered!(Op::MakeDir, reply?, Answer::Is(is_new) => is_new)?;
+        let is_new = is_new || is_repeated && self.is_as_made(name, mode);
+        Ok(if is_new { Made::New } else { Made::Existed })
     }
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
@@ -333,14 +334,10 @@ impl Dir for RemoteDir {
     /// Removes an entry. Where the request is repeated, the first one may have removed it.
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
         self.changes(name);
-        let attempts = std::cell::Cell::new(0);
-        let removed = self.root.ask_each(Op::Remove, &|attempt| {
-            attempts.set(attempt);
-            Request::Remove { dir: self.at(), name: name.to_bytes().to_vec(), kind }
-        });
-        match removed {
-            Err(error) if attempts.get() > 0 && error.cause.is_vanished() => Ok(()),
-            removed => removed.map(drop),
+        let request = Request::Remove { dir: self.at(), name: name.to_bytes().to_vec(), kind };
+        match ask_counted(&self.root.host, Op::Remove, &request)? {
+            (Err(error), true) if error.cause.is_vanished() => Ok(()),
+            (removed, _) => removed.map(drop),
         }
     }
 
@@ -348,8 +345,13 @@ impl Dir for RemoteDir {
         let Some(from) = self.beside(other) else { return Ok(false) };
         self.changes(name);
         let request = Request::LinkFrom { dir: self.at(), from, name: name.to_bytes().to_vec() };
-        let answer = self.root.ask(Op::Link, &request)?;
-        answered!(Op::Link, answer, Answer::Is(is_made) => is_made)
+        match ask_counted(&self.root.host, Op::Link, &request)? {
+            (Err(error), true) if error.cause == Cause::System(libc::EEXIST) => {
+                let is_made = self.stat(name)?.is_same_file(&other.stat(name)?);
+                if is_made { Ok(true) } else { Err(error) }
+            }
+            (linked, _) => answered!(Op::Link, linked?, Answer::Is(is_made) => is_made),
+        }
     }
 
     fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
@@ -375,6 +377,15 @@ impl Dir for RemoteDir {
 }
 
 impl RemoteDir {
+    /// Returns whether a directory is as a new one of that mode: an earlier request has made it.
+    fn is_as_made(&self, name: &Name, mode: u32) -> bool {
+        let Ok(found) = Self::enter(&self.root, self.path.child(name)) else { return false };
+        let entered = lock(&found.entered);
+        let (Some(metadata), Some(batch)) = &*entered else { return false };
+        let mode = mode & !::host::process::current_umask();
+        metadata.mode & 0o777 == mode & 0o777 && batch.page.entries.is_empty()
+    }
+
     /// Returns where another directory is, if that is on the same host.
     fn beside(&self, other: &dyn Dir) -> Option<At> {
         let other = other.remote_address().filter(|it| it.host == self.root.host.id())?;

@@ -88,6 +88,7 @@ impl RemoteStaged {
 
     fn there(root: &Arc<Root>, at: StagedAs, new: Option<New>, is: StagedIs) -> Self {
         let staged = CString::new(at.staged.clone()).unwrap_or_default();
+        let at = StagedAs { inode: Some(is.inode), ..at };
         let state = Mutex::new(State::There { at, is, writes: Writes::default() });
         Self { root: Arc::clone(root), staged, new, state }
     }
@@ -108,7 +109,7 @@ impl RemoteStaged {
         })?;
         let is = answered!(Op::Create, answer, Answer::Staged(Some(is)) => is)?;
         let staged = if is.is_resumable { name.into_inner() } else { new.at.name.clone() };
-        let at = StagedAs { staged, ..new.at.clone() };
+        let at = StagedAs { staged, inode: Some(is.inode), ..new.at.clone() };
         let mut writes = Writes::default();
         let mut begin = 0;
         for extent in &*extents {
@@ -163,7 +164,7 @@ impl RemoteStaged {
 fn described(dir: At, new: &NewFile<'_>) -> New {
     let (staged, name) = (new.staged.to_bytes().to_vec(), new.name.to_bytes().to_vec());
     New {
-        at: StagedAs { dir, staged, name },
+        at: StagedAs { dir, staged, name, inode: None },
         size_bytes: new.size_bytes,
         mtime: new.mtime,
         chunk_bytes: new.chunk_bytes,
