@@ -192,13 +192,13 @@ impl PosixStore {
     }
 
     /// Returns whether the root is mounted, and nothing is mounted over it.
-    fn is_reached(&self) -> bool {
+    pub fn is_reached(&self) -> bool {
         let at = self.meant(None).ok().flatten();
         at.is_some_and(|at| view::is_reached(at.as_fd(), &mounts::table()))
     }
 
     /// Returns the device numbers of the mounts below the root, by mount point.
-    fn mounts_below(&self, entry: Option<&Name>) -> Vec<(Vec<u8>, u64)> {
+    pub fn mounts_below(&self, entry: Option<&Name>) -> Vec<(Vec<u8>, u64)> {
         let at = self.meant(entry).ok().flatten();
         at.map(|at| view::mounts_below(at.as_fd(), &mounts::table())).unwrap_or_default()
     }

@@ -22,7 +22,9 @@ use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_AGENT_THREADS};
 use types::path::{Name, join};
 
 use crate::frame::{self, Frame, Greeting, VERSION};
-use crate::protocol::{Answer, At, NewEntry, Reply, Request, StagedAs, StatAs, checked_name};
+use crate::protocol::{
+    Answer, At, Mounts, NewEntry, Reply, Request, StagedAs, StatAs, checked_name,
+};
 use lists::Lists;
 use paths::Paths;
 
@@ -184,8 +186,13 @@ impl Agent {
             Request::Sync { root } => self.root(root)?.store.sync().map(|()| Answer::Done),
             Request::View { root, entry } => {
                 let entry = entry.map(checked_name).transpose()?;
-                let view = self.root(root)?.store.view(entry.as_deref(), &|_| false)?;
+                let view = self.root(root)?.store.view(entry.as_deref(), &|_| true)?;
                 Ok(Answer::View(view))
+            }
+            Request::Mounts { root, entry } => {
+                let (root, entry) = (self.root(root)?, entry.map(checked_name).transpose()?);
+                let below = root.store.mounts_below(entry.as_deref());
+                Ok(Answer::Mounts(Mounts { below, is_reached: root.store.is_reached() }))
             }
             other => self.reply_in_dir(other, data, out),
         }

@@ -13,6 +13,7 @@ use types::content::crc64::Crc64;
 use types::entry::Metadata;
 use types::error::{Cause, Error, Op, Result};
 use types::limits::{REMOTE_CONNECTIONS, REMOTE_REQUEST_ATTEMPTS, REMOTE_REQUESTS_OF_CONNECTION};
+use types::operand::root_view::{RootView, Sureness};
 use types::service::{Details, ServiceFault};
 
 use crate::connection::{Arrived, Broken, Connection, Link, Pending};
@@ -66,7 +67,15 @@ struct RootOf {
     number: u32,
     path: Vec<u8>,
     open_as: OpenAs,
+    seen: Seen,
+}
+
+/// A root as one connection shows it.
+#[derive(Clone)]
+struct Seen {
     inode: u64,
+    /// With the mounts below, where there are several doors.
+    view: Option<RootView>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -193,19 +202,46 @@ impl Host {
         let number = self.next_root.fetch_add(1, Ordering::Relaxed);
         self.connection().map_err(|_| self.given_up(Op::Open))?;
         let _dialling = lock(&self.dialling);
-        let mut found = None;
+        let mut found: Option<(Metadata, Seen)> = None;
         for connection in lock(&self.connections).clone() {
-            let request = Request::Root { root: number, path: path.to_vec(), open_as };
-            match connection.ask(&request, &[]) {
-                Ok((Ok(Answer::Metadata(metadata)), _)) => found = Some(metadata),
-                Ok((reply, _)) => return Err(reply.err().unwrap_or_else(|| malformed(Op::Open))),
-                Err(Broken) => {}
+            match self.open_by(&connection, number, path, open_as) {
+                Err(Unopened::Error(error)) => return Err(error),
+                Err(Unopened::Broken) => {}
+                Ok((metadata, seen)) => match &found {
+                    Some((_, first)) => first.agree(&seen).map_err(refused)?,
+                    None => found = Some((metadata, seen)),
+                },
             }
         }
-        let metadata = found.ok_or_else(|| Op::Open.errno(libc::ENOTCONN))?;
-        let root = RootOf { number, path: path.to_vec(), open_as, inode: metadata.inode };
-        lock(&self.roots).push(root);
+        let (metadata, seen) = found.ok_or_else(|| Op::Open.errno(libc::ENOTCONN))?;
+        lock(&self.roots).push(RootOf { number, path: path.to_vec(), open_as, seen });
         Ok((number, self.shown(metadata)))
+    }
+
+    /// Opens a root on one connection.
+    fn open_by(
+        &self,
+        connection: &Connection,
+        root: u32,
+        path: &[u8],
+        open_as: OpenAs,
+    ) -> std::result::Result<(Metadata, Seen), Unopened> {
+        let ask = |request: &Request| -> std::result::Result<Answer, Unopened> {
+            let (reply, _) = connection.ask(request, &[]).map_err(|Broken| Unopened::Broken)?;
+            reply.map_err(Unopened::Error)
+        };
+        let odd = || Unopened::Error(malformed(Op::Open));
+        let opened = ask(&Request::Root { root, path: path.to_vec(), open_as })?;
+        let Answer::Metadata(metadata) = opened else { return Err(odd()) };
+        let view = if self.has_several_doors() {
+            let Answer::View(view) = ask(&Request::View { root, entry: None })? else {
+                return Err(odd());
+            };
+            view
+        } else {
+            None
+        };
+        Ok((metadata, Seen { inode: metadata.inode, view }))
     }
 
     /// Forgets a root that is not used any more.
@@ -280,13 +316,13 @@ impl Host {
         let ended = |_| "the connection ended".to_owned();
         connection.ask(&begin, &[]).map_err(ended)?.0.map_err(|error| error.to_string())?;
         for root in lock(&self.roots).clone() {
-            let RootOf { number, path, open_as, inode } = root;
-            let shown = types::path::escaped(&path);
-            let request = Request::Root { root: number, path, open_as };
-            match connection.ask(&request, &[]).map_err(ended)?.0 {
-                Ok(Answer::Metadata(found)) if found.inode == inode => {}
-                Ok(_) => return Err(format!("\"{shown}\" is another directory there")),
-                Err(error) => return Err(format!("\"{shown}\": {error}")),
+            let shown = types::path::escaped(&root.path);
+            match self.open_by(connection, root.number, &root.path, root.open_as) {
+                Ok((_, seen)) => {
+                    root.seen.agree(&seen).map_err(|why| format!("\"{shown}\": {why}"))?;
+                }
+                Err(Unopened::Broken) => return Err(ended(Broken)),
+                Err(Unopened::Error(error)) => return Err(format!("\"{shown}\": {error}")),
             }
         }
         Ok(())
@@ -308,6 +344,35 @@ impl Host {
     /// Ends all connections at once, as a failing network does.
     pub fn break_connections(&self) {
         lock(&self.connections).iter().for_each(|connection| connection.break_off());
+    }
+}
+
+/// Returns the error of a root that is another directory through another door.
+fn refused(why: String) -> Error {
+    let message = Some(why);
+    Op::Open
+        .failed(Cause::Service(ServiceFault::HostGone))
+        .with(Some(Details { message, ..Details::default() }))
+}
+
+/// A root was not opened on a connection.
+enum Unopened {
+    Error(Error),
+    Broken,
+}
+
+impl Seen {
+    /// Makes sure that another connection shows the same directory, with the same mounts below.
+    fn agree(&self, other: &Self) -> std::result::Result<(), String> {
+        if self.inode != other.inode {
+            return Err("it is another directory there".to_owned());
+        }
+        let (Some(first), Some(here)) = (&self.view, &other.view) else { return Ok(()) };
+        match first.agree(here) {
+            Ok(agreement) if agreement.sureness == Sureness::Certain => Ok(()),
+            Ok(_) => Err("nothing proves that it is the same file system there".to_owned()),
+            Err(why) => Err(why.words("this host", "the first one")),
+        }
     }
 }
 

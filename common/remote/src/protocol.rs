@@ -161,7 +161,9 @@ pub enum Request {
     FoldsCase { root: u32 },
     /// Syncs a tree to storage.
     Sync { root: u32 },
-    /// View of a root from one host.
+    /// Mounts below a root, or below an entry of it.
+    Mounts { root: u32, entry: Option<Vec<u8>> },
+    /// View of a root from one host, with the mounts below it.
     View { root: u32, entry: Option<Vec<u8>> },
     /// Metadata of an entry, or of the directory itself.
     Stat { dir: At, name: Option<Vec<u8>>, how: StatAs },
@@ -255,6 +257,7 @@ impl Request {
             | Self::FoldsCase { .. }
             | Self::Sync { .. }
             | Self::View { .. }
+            | Self::Mounts { .. }
             | Self::Stat { .. }
             | Self::Enter { .. }
             | Self::List { .. }
@@ -304,6 +307,15 @@ pub struct FileIs {
     pub is_whole: bool,
 }
 
+/// Mounts below a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounts {
+    /// Mount points, by their path below the root, with the device numbers there.
+    pub below: Vec<(Vec<u8>, u64)>,
+    /// True if the root is mounted, and nothing is mounted over it.
+    pub is_reached: bool,
+}
+
 /// A staged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedIs {
@@ -335,6 +347,7 @@ pub enum Answer {
     Size(u64),
     Kept(Kept),
     View(Option<RootView>),
+    Mounts(Mounts),
 }
 
 /// An answer, or the error of the operation.

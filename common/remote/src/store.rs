@@ -5,7 +5,7 @@ mod file;
 mod listing;
 mod staged;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::store::opening::{OpenAs, Symlinks};
@@ -17,7 +17,7 @@ use types::operand::root_view::RootView;
 use types::path::{Name, RelPath};
 
 use crate::host::{Host, malformed};
-use crate::protocol::{Answer, At, Reply, Request, StatAs};
+use crate::protocol::{Answer, At, Mounts, Reply, Request, StatAs};
 use dir::RemoteDir;
 
 /// Takes the expected answer out of a reply; any other one is an error.
@@ -35,6 +35,13 @@ use answered;
 pub struct RemoteStore {
     root: Arc<Root>,
     metadata: Metadata,
+    watched: OnceLock<Watched>,
+}
+
+/// Mounts below the root as they were, or the reason for which they are not known.
+struct Watched {
+    entry: Option<Vec<u8>>,
+    mounts: Result<Mounts>,
 }
 
 /// The root of a tree on another host.
@@ -146,7 +153,18 @@ impl RemoteStore {
             is_durable: open_as.transfer.durable != Durable::Later,
             is_in_place: open_as.transfer.rewriting == Rewriting::InPlace,
         };
-        Ok(Self { root: Arc::new(root), metadata })
+        Ok(Self { root: Arc::new(root), metadata, watched: OnceLock::new() })
+    }
+
+    fn mounts(&self, entry: Option<Vec<u8>>) -> Result<Mounts> {
+        let request = Request::Mounts { root: self.root.number, entry };
+        let answer = self.root.ask(Op::List, &request)?;
+        let mounts = answered!(Op::List, answer, Answer::Mounts(mounts) => mounts)?;
+        // Each of several hosts has device numbers of its own.
+        let is_one = !self.root.host.has_several_doors();
+        let below = mounts.below.into_iter();
+        let below = below.map(|(point, device)| (point, if is_one { device } else { 0 })).collect();
+        Ok(Mounts { below, ..mounts })
     }
 
     /// Returns the metadata of the root when it was opened.
@@ -193,7 +211,7 @@ impl Store for RemoteStore {
     fn view(
         &self,
         entry: Option<&Name>,
-        _takes_part: &dyn Fn(&[u8]) -> bool,
+        takes_part: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Option<RootView>> {
         if !self.root.host.has_several_doors() {
             return Ok(None);
@@ -201,8 +219,33 @@ impl Store for RemoteStore {
         let entry = entry.map(|name| name.to_bytes().to_vec());
         let request = Request::View { root: self.root.number, entry };
         match self.root.ask(Op::Stat, &request)? {
-            Answer::View(view) => Ok(view),
+            Answer::View(view) => Ok(view.map(|mut view| {
+                view.below.retain(|point, _| takes_part(point));
+                view
+            })),
             _ => Err(malformed(Op::Stat)),
         }
+    }
+
+    fn watch(&self, entry: Option<&Name>) {
+        self.watched.get_or_init(|| {
+            let entry = entry.map(|name| name.to_bytes().to_vec());
+            Watched { mounts: self.mounts(entry.clone()), entry }
+        });
+    }
+
+    /// Compares the mounts with those that this client remembers: an agent that was started anew
+    /// does not know the former ones.
+    fn check_mounts(&self, takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+        let Some(watched) = self.watched.get() else { return Ok(()) };
+        let before = watched.mounts.as_ref().map_err(Clone::clone)?;
+        let now = self.mounts(watched.entry.clone())?;
+        let is_same = {
+            let those = |mounts: &Mounts| -> Vec<(Vec<u8>, u64)> {
+                mounts.below.iter().filter(|(point, _)| takes_part(point)).cloned().collect()
+            };
+            those(before) == those(&now) && (now.is_reached || !before.is_reached)
+        };
+        if is_same { Ok(()) } else { Err(Op::List.failed(Cause::MountsChanged)) }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -14,6 +14,7 @@ use remote::protocol::Request;
 use remote::store::RemoteStore;
 use store::opening::{OpenAs, Symlinks};
 use store::{Dir, Store};
+use types::error::Cause;
 use types::limits::{REMOTE_PAGE_ENTRIES, REMOTE_REQUESTS_OF_CONNECTION};
 use types::path::RelPath;
 
@@ -51,19 +52,25 @@ struct Gateway {
 
 impl Gateway {
     fn new() -> Self {
+        Self::with_roots(&[Path::new("/").to_owned()])
+    }
+
+    /// Returns a host with a door for each of these directories, which its agent takes for `/`.
+    fn with_roots(roots: &[PathBuf]) -> Self {
+        let doors = roots.iter().map(|root| root.display().to_string()).collect();
         let (gate, dialled) = (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
         let (of_first, count) = (Arc::clone(&gate), Arc::clone(&dialled));
-        let dial = move |_: &str| {
+        let dial = move |root: &str| {
+            let root = Some(root.as_bytes().to_vec()).filter(|root| root != b"/");
+            let options = AgentOptions { root, read_only: false };
             let (agents_input, to) = std::io::pipe().unwrap();
             let (from, agents_output) = std::io::pipe().unwrap();
-            std::thread::spawn(move || {
-                serve(agents_input, agents_output, &AgentOptions::default())
-            });
+            std::thread::spawn(move || serve(agents_input, agents_output, &options));
             let is_first = count.fetch_add(1, Ordering::SeqCst) == 0;
             let gate = if is_first { Arc::clone(&of_first) } else { Arc::default() };
             Ok(Link { from: Box::new(Gated(from, gate)), to: Box::new(to), child: None })
         };
-        let settings = HostSettings::of(vec!["host".to_owned()]);
+        let settings = HostSettings::of(doors);
         let host = Arc::new(Host::dialled(settings, Box::new(dial)));
         Self { host, gate, dialled }
     }
@@ -130,4 +137,88 @@ fn listings_in_progress_on_two_connections_do_not_mix() {
     assert_eq!(gateway.dialled.load(Ordering::SeqCst), 2);
     assert!(found_x == of_x, "{} of {}", found_x.len(), of_x.len());
     assert!(found_y == of_y, "{} of {}", found_y.len(), of_y.len());
+}
+
+/// A mounted file system, until the end of a test.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(at: &Path) -> Self {
+        run("mount", &["-t", "tmpfs", "none"], at);
+        Self(at.to_owned())
+    }
+
+    fn bound(from: &Path, at: &Path) -> Self {
+        run("mount", &["--bind", from.to_str().unwrap()], at);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run("umount", &["-l"], &self.0);
+    }
+}
+
+fn run(program: &str, arguments: &[&str], at: &Path) {
+    let status = std::process::Command::new(program).args(arguments).arg(at).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?} {}", at.display());
+}
+
+/// Returns whether this test may mount; it says so where it may not.
+fn may_mount() -> bool {
+    let may = rustix::process::geteuid().is_root();
+    if !may {
+        eprintln!("skipped: only root may mount");
+    }
+    may
+}
+
+#[test]
+fn a_mount_below_that_is_gone_is_an_error_also_on_a_new_connection() {
+    if !may_mount() {
+        return;
+    }
+    let tree = tempfile::tempdir().unwrap();
+    let sub = tree.path().join("sub");
+    std::fs::create_dir(&sub).unwrap();
+    let mounted = Mounted::tmpfs(&sub);
+    let gateway = Gateway::new();
+    let store = gateway.open(tree.path());
+    store.watch(None);
+    store.check_mounts(&|_| true).unwrap();
+    drop(mounted);
+    gateway.host.break_connections();
+    assert_eq!(store.check_mounts(&|_| true).unwrap_err().cause, Cause::MountsChanged);
+    store.check_mounts(&|point| point != b"sub").unwrap();
+}
+
+#[test]
+fn doors_with_different_mounts_below_are_not_used_together() {
+    if !may_mount() {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name);
+    for name in ["tree", "tree/sub", "one", "two"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    std::fs::write(path("tree/sub/kept"), "").unwrap();
+    let _one = Mounted::bound(&path("tree"), &path("one"));
+    let _two = Mounted::bound(&path("tree"), &path("two"));
+    let _below = Mounted::tmpfs(&path("two/sub"));
+    let gateway = Gateway::with_roots(&[path("one"), path("two")]);
+    let store = gateway.open(Path::new("/"));
+    let seen = || {
+        let sub = store.open_dir(&RelPath::root().child(c"sub")).unwrap();
+        let mut names = Vec::new();
+        sub.list(&mut |name, _| names.push(name.to_owned())).unwrap();
+        names
+    };
+    let first = seen();
+    let busy = gateway.keep_busy(Path::new("/"));
+    let second = seen();
+    gateway.is_free_again(busy);
+    assert!(gateway.dialled.load(Ordering::SeqCst) > 1);
+    assert_eq!(first, second);
 }
