@@ -74,7 +74,7 @@ struct RootOf {
 #[derive(Clone)]
 struct Seen {
     inode: u64,
-    /// With the mounts below, where there are several doors.
+    /// View with the mounts below, where there are several doors.
     view: Option<RootView>,
 }
 
