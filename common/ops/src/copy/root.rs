@@ -90,7 +90,8 @@ pub struct CopyRoot {
 }
 
 impl CopyRoot {
-    /// Creates a root of two open trees, of which nothing else is known.
+    /// Creates a root of two open trees with the names `s` and `t`, for tests: a job has the names
+    /// that its user gave.
     pub fn of(source: Box<dyn Store>, target: Box<dyn Store>) -> Self {
         Self {
             source,
