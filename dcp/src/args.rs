@@ -127,8 +127,12 @@ impl Args {
         let mut sources = self.paths();
         let target = sources.pop().filter(|_| !sources.is_empty())?;
         let symlinks = self.symlinks.symlinks();
-        let wishes =
-            self.copy.wishes(&Keep::default(), self.singly, symlinks, self.changes.rules_if_any());
+        let wishes = self.copy.wishes(
+            &Keep::default(),
+            self.singly,
+            symlinks,
+            self.changes.criteria_if_any(),
+        );
         Some(CopyRequest { sources, target, wishes })
     }
 }

@@ -126,13 +126,13 @@ impl Args {
     }
 
     fn sync(&self) -> SyncOptions {
-        let rules = self.changes.rules();
+        let criteria = self.changes.criteria();
         let linked = |dir| OldCopy { path: OsString::into_vec(dir), unchanged: Unchanged::Linked };
         SyncOptions {
             delete: self.delete,
             mirrors: true,
-            old_copy: self.link_dest.clone().map(linked).or(rules.old_copy),
-            ..rules
+            old_copy: self.link_dest.clone().map(linked).or(criteria.old_copy),
+            ..criteria
         }
     }
 }

@@ -8,7 +8,7 @@ use store::{
     SourceFile, SourceFileDecorator, StagedFile, StagedFileDecorator, Store, StoreDecorator,
 };
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Xattrs};
 use types::error::{Error, Result};
 use types::lustre::layout::Layout;
 use types::object::key_range::KeyRange;
@@ -226,17 +226,17 @@ impl DirDecorator for LimitedDir {
         self.inner.join_staged(ticket, name).map(|file| self.staged(file))
     }
 
-    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Preserved> {
         operation();
         self.inner.make_symlink(link)
     }
 
-    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Preserved> {
         operation();
         self.inner.make_special(special)
     }
 
-    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Preserved> {
         operation();
         self.inner.set_attributes(attributes)
     }
@@ -246,7 +246,7 @@ impl DirDecorator for LimitedDir {
         name: &Name,
         kind: Kind,
         attributes: &Attributes,
-    ) -> Result<Kept> {
+    ) -> Result<Preserved> {
         operation();
         self.inner.set_entry_attributes(name, kind, attributes)
     }
@@ -348,7 +348,11 @@ impl StagedFileDecorator for LimitedStaged {
         Ok(moved)
     }
 
-    fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
+    fn commit(
+        self: Box<Self>,
+        attributes: &Attributes,
+        receipts: Vec<Receipt>,
+    ) -> Result<Preserved> {
         operation();
         self.inner.commit(attributes, receipts)
     }

@@ -10,7 +10,7 @@
 //! removes no directory, and rmdir(2) nothing else.
 
 mod directories;
-mod kept;
+mod retained;
 pub mod root;
 mod waiting;
 
@@ -26,8 +26,8 @@ use crate::walk::packed::{Block, Packed};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use comm::Rank;
-use kept::Kept;
 use lists::named::Named;
+use retained::RetainedDirs;
 use root::RemoveRoot;
 use sched::context::TaskContext;
 use sched::job::Job;
@@ -95,7 +95,7 @@ pub struct RemoveJob<'c> {
     account: Account,
     hopeless: Hopeless,
     met: Mutex<BTreeMap<u32, (Level, Packed<Stamp>)>>,
-    kept: Kept,
+    retained: RetainedDirs,
     waiting: Waiting,
 }
 
@@ -116,7 +116,7 @@ impl<'c> RemoveJob<'c> {
             account: Account::recording(options.record),
             hopeless: Hopeless::default(),
             met: Mutex::default(),
-            kept: Kept::default(),
+            retained: RetainedDirs::default(),
             waiting: Waiting::new(roots.len()),
         }
     }
@@ -139,17 +139,17 @@ impl<'c> RemoveJob<'c> {
     /// Takes out the directories in which something stays, as hashes that other ranks do not have
     /// yet.
     pub fn take_kept(&self) -> Vec<u64> {
-        self.kept.take_news()
+        self.retained.take_news()
     }
 
     /// Adds the directories in which something stays on other ranks.
     pub fn keep(&self, of_others: &[u64]) {
-        self.kept.extend(of_others);
+        self.retained.extend(of_others);
     }
 
     /// True if a root is to be removed with all its contents, as far as all ranks know.
     pub fn removes_all_of(&self, root: u32) -> bool {
-        !self.options.dry_run && self.named.is_none() && !self.kept.has(root, b"")
+        !self.options.dry_run && self.named.is_none() && !self.retained.has(root, b"")
     }
 
     /// Takes out the objects that did not fill a request.
@@ -199,7 +199,7 @@ impl<'c> RemoveJob<'c> {
         if is_gone(&error) {
             return;
         }
-        self.kept.add(root, path::parent(below).unwrap_or_default());
+        self.retained.add(root, path::parent(below).unwrap_or_default());
         if error.cause == Cause::Stopped {
             worker.tally.cancelled_tasks += 1;
             return;
@@ -425,7 +425,7 @@ impl Visitor for RemoveJob<'_> {
         let is_left_out = self.selection.is_one_file_system()
             && (checked.is_err() || self.selection.stops_at(metadata, store.device()));
         if is_left_out || checked.is_err() {
-            self.kept.add(root, below);
+            self.retained.add(root, below);
             if let Err(side_error) = checked
                 && !is_left_out
             {
@@ -435,7 +435,7 @@ impl Visitor for RemoveJob<'_> {
         }
         worker.tally.meet(metadata);
         if !self.means(root, below, Kind::Directory, Some(metadata)) {
-            self.kept.add(root, below);
+            self.retained.add(root, below);
         }
         let times = metadata.times().filter(|_| self.options.traceless);
         let stamp: Stamp = times.map(|times| (times.atime, times.mtime));
@@ -448,7 +448,7 @@ impl Visitor for RemoveJob<'_> {
     }
 
     fn left_out(&self, dir_ref: &DirRef) {
-        self.kept.add(dir_ref.root(), dir_ref.path().as_bytes());
+        self.retained.add(dir_ref.root(), dir_ref.path().as_bytes());
     }
 
     fn visit(

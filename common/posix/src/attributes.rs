@@ -15,7 +15,7 @@ use super::failed::failed;
 use super::pil4dfs::{self, is_made_up};
 use super::xattrs::Holder;
 use store::opening::Symlinks;
-use types::entry::{Attributes, Kept, Kind, Metadata, Owner, Time, Times};
+use types::entry::{Attributes, Kind, Metadata, Owner, Preserved, Time, Times};
 use types::error::{Op, Result};
 use types::outcome::difference::Fields;
 use types::path::Name;
@@ -79,25 +79,25 @@ pub(super) fn set(
     attributes: &Attributes,
     known: Option<Owner>,
     holder: &Holder<'_>,
-) -> Result<Kept> {
-    let mut kept = Kept::ALL;
+) -> Result<Preserved> {
+    let mut preserved = Preserved::ALL;
     if let Some(owner) = attributes.owner
         && known != Some(owner)
     {
         let change = |uid, gid| change_owner(&fd, uid, gid);
-        kept = try_owner(owner, change, || stat_fd(&fd))?;
+        preserved = try_owner(owner, change, || stat_fd(&fd))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
-        kept.xattrs_lost = !holder.write(xattrs)?;
+        preserved.xattrs_lost = !holder.write(xattrs)?;
     }
     let now = || stat_fd(&fd).map(|now| Owner::from(&now));
-    if let Some(mode) = attributes.mode_to_set(kept, now)? {
+    if let Some(mode) = attributes.mode_to_set(preserved, now)? {
         pil4dfs::set_mode(&fd, mode).map_err(|errno| failed(Op::SetMode, errno))?;
     }
     if let Some(times) = &attributes.times {
         futimens(&fd, &timestamps(times)).map_err(|errno| failed(Op::SetTimes, errno))?;
     }
-    Ok(kept)
+    Ok(preserved)
 }
 
 /// Sets the attributes of an entry that cannot be opened for reading, or must not be: by its name
@@ -108,27 +108,27 @@ pub(super) fn set_by_name(
     name: &Name,
     attributes: &Attributes,
     holder: &Holder<'_>,
-) -> Result<Kept> {
+) -> Result<Preserved> {
     if is_made_up(&dir) {
         return set_in_made_up(dir.as_fd(), name, attributes, holder);
     }
-    let mut kept = Kept::ALL;
+    let mut preserved = Preserved::ALL;
     if let Some(owner) = attributes.owner {
         let change = |uid, gid| chownat(&dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
-        kept = try_owner(owner, change, || stat(&dir, name, Symlinks::Keep))?;
+        preserved = try_owner(owner, change, || stat(&dir, name, Symlinks::Keep))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
-        kept.xattrs_lost = !holder.write(xattrs)?;
+        preserved.xattrs_lost = !holder.write(xattrs)?;
     }
     let now = || stat(&dir, name, Symlinks::Keep).map(|now| Owner::from(&now));
-    if let Some(mode) = attributes.mode_to_set(kept, now)? {
+    if let Some(mode) = attributes.mode_to_set(preserved, now)? {
         set_mode_by_name(&dir, name, mode).map_err(|errno| failed(Op::SetMode, errno))?;
     }
     if let Some(times) = &attributes.times {
         utimensat(&dir, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| failed(Op::SetTimes, errno))?;
     }
-    Ok(kept)
+    Ok(preserved)
 }
 
 /// Sets the attributes of an entry in a directory whose descriptor the kernel does not know.
@@ -137,15 +137,15 @@ fn set_in_made_up(
     name: &Name,
     attributes: &Attributes,
     holder: &Holder<'_>,
-) -> Result<Kept> {
+) -> Result<Preserved> {
     let has_others =
         attributes.owner.is_some() || attributes.mode.is_some() || attributes.xattrs.is_some();
-    let mut kept = Kept::ALL;
+    let mut preserved = Preserved::ALL;
     if name == c"." {
-        kept =
+        preserved =
             set(dir, &Attributes { mode: None, times: None, ..attributes.clone() }, None, holder)?;
         let now = || stat_fd(dir).map(|now| Owner::from(&now));
-        if let Some(mode) = attributes.mode_to_set(kept, now)? {
+        if let Some(mode) = attributes.mode_to_set(preserved, now)? {
             pil4dfs::set_mode_at(dir, name, mode).map_err(|errno| failed(Op::SetMode, errno))?;
         }
     } else if has_others {
@@ -154,7 +154,7 @@ fn set_in_made_up(
             // No call sets a symbolic link's owner there.
             Err(Errno::LOOP) => {
                 let is_lost = attributes.owner.is_some();
-                kept = Kept { user_lost: is_lost, group_lost: is_lost, ..kept };
+                preserved = Preserved { user_lost: is_lost, group_lost: is_lost, ..preserved };
             }
             Err(errno) => return Err(failed(Op::Open, errno)),
         }
@@ -163,7 +163,7 @@ fn set_in_made_up(
         utimensat(dir, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| failed(Op::SetTimes, errno))?;
     }
-    Ok(kept)
+    Ok(preserved)
 }
 
 fn change_owner(fd: impl AsFd, uid: Option<Uid>, gid: Option<Gid>) -> rustix::io::Result<()> {
@@ -199,12 +199,12 @@ pub(super) fn try_owner(
     owner: Owner,
     chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
     now: impl Fn() -> Result<Metadata>,
-) -> Result<Kept> {
+) -> Result<Preserved> {
     let is_given = |id: &u32| *id != Owner::AS_IT_IS;
     let uid = Some(owner.uid).filter(is_given).map(Uid::from_raw);
     let gid = Some(owner.gid).filter(is_given).map(Gid::from_raw);
     match chown(uid, gid) {
-        Ok(()) => Ok(Kept::ALL),
+        Ok(()) => Ok(Preserved::ALL),
         // Some file systems do not support owners.
         Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
             let (mut user_lost, mut group_lost) = (uid.is_some(), gid.is_some());
@@ -213,7 +213,7 @@ pub(super) fn try_owner(
                 group_lost &= owner.gid != now.gid;
             }
             let group_lost = group_lost && chown(None, gid).is_err();
-            Ok(Kept { user_lost, group_lost, ..Kept::ALL })
+            Ok(Preserved { user_lost, group_lost, ..Preserved::ALL })
         }
         Err(errno) => Err(failed(Op::SetOwner, errno)),
     }

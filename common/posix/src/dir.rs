@@ -27,7 +27,7 @@ use super::{Shared, attributes, direct, resolve, special};
 use store::opening::Symlinks;
 use store::{Dir, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, SourceFile, StagedFile};
 use types::content::transfer::{Atime, Rewriting, Transfer};
-use types::entry::{Attributes, Hint, Kept, Kind, Metadata, Owner, Xattrs};
+use types::entry::{Attributes, Hint, Kind, Metadata, Owner, Preserved, Xattrs};
 use types::error::{Cause, Op, Result};
 use types::limits::LIST_BUFFER_BYTES;
 use types::lustre::layout::Layout;
@@ -127,7 +127,7 @@ impl Dir for PosixDir {
         let opened = direct::open(caching, |extra| match atime {
             Atime::Set => open(extra),
             // Only a file's owner may use that flag (open(2)).
-            Atime::Kept => open(extra | OFlags::NOATIME).or_else(|errno| match errno {
+            Atime::Preserved => open(extra | OFlags::NOATIME).or_else(|errno| match errno {
                 Errno::PERM => open(extra),
                 errno => Err(errno),
             }),
@@ -205,13 +205,13 @@ impl Dir for PosixDir {
             .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
-    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Preserved> {
         self.refuse_append_only(Op::Symlink)?;
         symlinkat(std::ffi::OsStr::from_bytes(link.points_to), &self.fd, link.staged)
             .map_err(|errno| failed(Op::Symlink, errno))?;
-        let made = self.set_link_attributes(link).and_then(|kept| {
+        let made = self.set_link_attributes(link).and_then(|preserved| {
             renameat(&self.fd, link.staged, &self.fd, link.name).map_err(rename_failed)?;
-            Ok(kept)
+            Ok(preserved)
         });
         if made.is_err() {
             let _ = unlinkat(&self.fd, link.staged, AtFlags::empty());
@@ -219,7 +219,7 @@ impl Dir for PosixDir {
         made
     }
 
-    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Preserved> {
         if is_made_up(&self.fd) {
             return Err(Op::MakeSpecial.errno(libc::EOPNOTSUPP));
         }
@@ -232,9 +232,9 @@ impl Dir for PosixDir {
         let (staged, attributes) = (special.staged, &special.attributes);
         let holder = self.holder(staged);
         let finished =
-            attributes::set_by_name(&self.fd, staged, attributes, &holder).and_then(|kept| {
+            attributes::set_by_name(&self.fd, staged, attributes, &holder).and_then(|preserved| {
                 renameat(&self.fd, staged, &self.fd, special.name).map_err(rename_failed)?;
-                Ok(kept)
+                Ok(preserved)
             });
         if finished.is_err() {
             let _ = unlinkat(&self.fd, staged, AtFlags::empty());
@@ -242,7 +242,7 @@ impl Dir for PosixDir {
         finished
     }
 
-    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Preserved> {
         let holder = self.holder(c".");
         if is_made_up(&self.fd) {
             return attributes::set_by_name(&self.fd, c".", attributes, &holder);
@@ -261,7 +261,7 @@ impl Dir for PosixDir {
         name: &Name,
         kind: Kind,
         attributes: &Attributes,
-    ) -> Result<Kept> {
+    ) -> Result<Preserved> {
         let of_link = Attributes { mode: None, ..attributes.clone() };
         let attributes = if kind == Kind::Symlink { &of_link } else { attributes };
         attributes::set_by_name(&self.fd, name, attributes, &self.holder(name))
@@ -367,8 +367,8 @@ impl PosixDir {
 
     /// Sets a symbolic link's attributes. It cannot be opened, so this uses its name in this
     /// directory: a random name that this process has just created.
-    fn set_link_attributes(&self, link: &NewSymlink<'_>) -> Result<Kept> {
-        let mut kept = Kept::ALL;
+    fn set_link_attributes(&self, link: &NewSymlink<'_>) -> Result<Preserved> {
+        let mut preserved = Preserved::ALL;
         let now = || attributes::stat(&self.fd, link.staged, Symlinks::Keep);
         // A directory with the set-group-id bit, or a mount with `grpid`, has given it another
         // group.
@@ -382,17 +382,17 @@ impl PosixDir {
                 }
                 chownat(&self.fd, link.staged, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
             };
-            kept = attributes::try_owner(owner, change, now)?;
+            preserved = attributes::try_owner(owner, change, now)?;
         }
         if let Some(xattrs) = &link.attributes.xattrs {
-            kept.xattrs_lost = !self.holder(link.staged).write(xattrs)?;
+            preserved.xattrs_lost = !self.holder(link.staged).write(xattrs)?;
         }
         if let Some(times) = &link.attributes.times {
             let times = attributes::timestamps(times);
             utimensat(&self.fd, link.staged, &times, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| failed(Op::SetTimes, errno))?;
         }
-        Ok(kept)
+        Ok(preserved)
     }
 }
 

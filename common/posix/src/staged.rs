@@ -29,7 +29,7 @@ use store::{NewFile, Receipt, Remains, SourceFile, StagedCapabilities, StagedFil
 use types::attributes::keep::XattrFilter;
 use types::content::chunk::Extent;
 use types::content::transfer::Durable;
-use types::entry::{Attributes, Kept, Kind, Metadata, Owner, Time};
+use types::entry::{Attributes, Kind, Metadata, Owner, Preserved, Time};
 use types::error::{Cause, Op, Result};
 use types::limits::UNSYNCED_BYTES_MAX;
 use types::lustre::layout::{Layout, Striping};
@@ -355,7 +355,7 @@ impl PosixStaged {
 
     /// Sets the attributes, closes the file and renames it: a file is never visible before all of
     /// it is right.
-    fn finish(self, attributes: &Attributes) -> Result<Kept> {
+    fn finish(self, attributes: &Attributes) -> Result<Preserved> {
         let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
         let is_rewritten = self.content == Content::Old;
         let (owner, mode) = self.owner_and_mode(attributes)?;
@@ -374,10 +374,14 @@ impl PosixStaged {
         };
         let timestamps_truncated = attributes.times.is_some_and(|times| self.cuts(times.mtime));
         let holder = Holder::file(&self.fd, self.shared.xattrs);
-        let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
-        let xattrs_lost = kept.xattrs_lost || !is_inherited;
-        let kept =
-            Kept { layout_lost: self.layout_lost, timestamps_truncated, xattrs_lost, ..kept };
+        let preserved = attributes::set(&self.fd, attributes, owner, &holder)?;
+        let xattrs_lost = preserved.xattrs_lost || !is_inherited;
+        let preserved = Preserved {
+            layout_lost: self.layout_lost,
+            timestamps_truncated,
+            xattrs_lost,
+            ..preserved
+        };
         // Smaller files are synchronised many at a time.
         let is_left = self.size_bytes <= UNSYNCED_BYTES_MAX;
         match self.shared.transfer.durable {
@@ -388,7 +392,7 @@ impl PosixStaged {
         if self.content == Content::None {
             renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
         }
-        Ok(kept)
+        Ok(preserved)
     }
 }
 
@@ -512,7 +516,7 @@ impl StagedFile for PosixStaged {
         attributes::stat_fd(&self.fd).map(|metadata| metadata.size_bytes)
     }
 
-    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
+    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Preserved> {
         let (dir, staged) = (Arc::clone(&self.dir), self.staged.clone());
         let is_new = self.content == Content::None;
         let finished = self.finish(attributes);

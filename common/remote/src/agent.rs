@@ -227,13 +227,13 @@ impl Agent {
             Request::Make { at, entry, attributes } => self.make(at, &entry, attributes),
             Request::SetAttributes { dir, entry, attributes } => {
                 let opened = self.dir(&dir)?;
-                let kept = match entry {
+                let preserved = match entry {
                     None => opened.set_attributes(&attributes),
                     Some((name, kind)) => {
                         opened.set_entry_attributes(&checked_name(name)?, kind, &attributes)
                     }
                 };
-                kept.map(Answer::Kept)
+                preserved.map(Answer::Preserved)
             }
             Request::Remove { dir, name, kind } => {
                 self.dir(&dir)?.remove(&checked_name(name)?, kind).map(|()| Answer::Done)
@@ -307,7 +307,7 @@ impl Agent {
         let (staged, name) = (checked_name(at.staged)?, checked_name(at.name)?);
         let dir = self.dir(&at.dir)?;
         let (staged, name): (&Name, &Name) = (&staged, &name);
-        let kept = match entry {
+        let preserved = match entry {
             NewEntry::Symlink { points_to, mtime } => dir.make_symlink(&::store::NewSymlink {
                 points_to,
                 staged,
@@ -323,7 +323,7 @@ impl Agent {
                 attributes,
             }),
         };
-        kept.map(Answer::Kept)
+        preserved.map(Answer::Preserved)
     }
 
     fn hard_link(&self, at: StagedAs, from: &At, of: Vec<u8>) -> Reply {

@@ -11,7 +11,7 @@ use ::store::opening::{OpenAs, Symlinks};
 use ::store::{NewFile, NewSpecial, NewSymlink};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
+use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time, Xattrs};
 use types::error::{Error, Op, Result};
 use types::operand::root_view::RootView;
 use types::path::RelPath;
@@ -345,7 +345,7 @@ pub enum Answer {
     Number(Option<u64>),
     Staged(Option<StagedIs>),
     Size(u64),
-    Kept(Kept),
+    Preserved(Preserved),
     View(Option<RootView>),
     Mounts(Mounts),
 }

@@ -18,7 +18,7 @@ use crate::write::upload::{ObjectStaged, PartsFrom, is_refusal, upload_of};
 use store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time};
+use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time};
 use types::error::{Cause, Op, Result};
 use types::limits::S3_WHOLE_BYTES_MAX;
 use types::object::key_range::KeyRange;
@@ -344,7 +344,7 @@ impl Dir for ObjectDir {
         self.bucket.give_up_unrecorded(&self.key(Op::Remove, name)?, at)
     }
 
-    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Preserved> {
         let key = self.key(Op::Symlink, link.name)?;
         let size_bytes = link.points_to.len() as u64;
         let (key, replaces) = match self.bucket.service.settings.metadata.link_form() {
@@ -365,13 +365,13 @@ impl Dir for ObjectDir {
         // The new link exists before the object of the same name under the other key goes, so that
         // an interruption leaves both rather than neither.
         replaces.map_or(Ok(()), |old| self.bucket.remove(&old))?;
-        Ok(object.kept)
+        Ok(object.preserved)
     }
 
     /// Sets the attributes of this directory on its marker object, if directories have markers.
-    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Preserved> {
         if !self.has_marker() {
-            return Ok(Kept { xattrs_lost: has_xattrs(attributes), ..Kept::ALL });
+            return Ok(Preserved { xattrs_lost: has_xattrs(attributes), ..Preserved::ALL });
         }
         let Some(old) = self.older_marker()? else { return self.put_marker(attributes) };
         let is_empty = old.metadata.size_bytes == 0;
@@ -380,8 +380,8 @@ impl Dir for ObjectDir {
             // marker, and refuse to copy it. An empty marker can be written anew without losing
             // content.
             Err(error) if is_empty && (error.cause.is_vanished() || is_refusal(error.cause)) => {
-                let kept = self.put_marker(attributes)?;
-                Ok(Kept { properties_lost: true, ..kept })
+                let preserved = self.put_marker(attributes)?;
+                Ok(Preserved { properties_lost: true, ..preserved })
             }
             copied => copied,
         }
@@ -392,7 +392,7 @@ impl Dir for ObjectDir {
         name: &Name,
         kind: Kind,
         attributes: &Attributes,
-    ) -> Result<Kept> {
+    ) -> Result<Preserved> {
         let (key, head) = self.find(Op::SetMode, name)?;
         self.copy_onto_itself(key, head, kind, attributes)
     }
@@ -439,11 +439,11 @@ impl ObjectDir {
         if self.has_marker() { self.put_marker(Attributes::NONE).map(|_| ()) } else { Ok(()) }
     }
 
-    fn put_marker(&self, attributes: &Attributes) -> Result<Kept> {
+    fn put_marker(&self, attributes: &Attributes) -> Result<Preserved> {
         let mtime = attributes.times.map(|times| times.mtime);
         let (key, what) = (self.prefix.clone(), (Kind::Directory, 0));
         let marker = self.new_object(key, what, mtime, attributes, Like::Nothing);
-        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|_| marker.kept)
+        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|_| marker.preserved)
     }
 
     /// Sets attributes by copying an object onto itself, since the metadata of an object in S3
@@ -454,7 +454,7 @@ impl ObjectDir {
         head: Head,
         kind: Kind,
         attributes: &Attributes,
-    ) -> Result<Kept> {
+    ) -> Result<Preserved> {
         let (old, headers) = (head.metadata, head.headers.clone());
         let size_bytes = old.size_bytes;
         let file = ObjectFile::new(self.bucket.clone(), key.clone(), head, size_bytes);

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::announce;
 use super::copying::Phase;
+use super::criteria;
 use super::old_copy;
 use super::resume::Found;
-use super::rules;
 use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use super::verify;
@@ -195,7 +195,7 @@ fn header(
         options.words(),
         if options.dry_run { ", dry run" } else { "" },
     ));
-    lines.extend(options.sync.as_ref().map(|sync| format!("  {}", rules::words(sync))));
+    lines.extend(options.sync.as_ref().map(|sync| format!("  {}", criteria::words(sync))));
     lines.extend(options.old_copy().map(old_copy::words));
     lines.extend(journal.and_then(Found::words));
     let roots: Vec<_> = plan
@@ -217,8 +217,8 @@ fn header(
         "resumed": journal.is_some_and(|found| found.earlier.is_some()),
         "roots": roots,
     });
-    if let Some(rules) = &options.sync {
-        fields["sync"] = events::rules(rules);
+    if let Some(criteria) = &options.sync {
+        fields["sync"] = events::criteria(criteria);
     }
     announce(session, args, reporter);
     reporter.header(&lines, fields);

@@ -2,7 +2,7 @@
 
 use super::copying::Phase;
 use super::manifest::Manifest;
-use super::resume::Kept;
+use super::resume::ResumeState;
 use super::verify::{self, Part};
 use super::{close, exit_for};
 use crate::surface::cli::CommonArgs;
@@ -25,7 +25,7 @@ pub(super) struct Ending<'r> {
     pub options: &'r CopyOptions,
     pub part: &'r Part,
     pub manifest: Manifest,
-    pub kept: Kept,
+    pub resume_state: ResumeState,
     /// Command that does what this job leaves undone.
     pub again: String,
     /// Exit code that the counts do not imply.
@@ -42,14 +42,14 @@ impl Ending<'_> {
         reporter: &mut Reporter,
     ) -> Exit {
         let (done, how) = ((&tally, self.verdict), (self.roots, self.options));
-        tally.failed += self.kept.remove_unused(session, how, done, reporter);
+        tally.failed += self.resume_state.remove_unused(session, how, done, reporter);
         self.manifest.end(session, &tally, reporter);
         tally.journal_records_not_written +=
-            self.kept.journal.as_ref().map_or(0, Journal::unwritten);
+            self.resume_state.journal.as_ref().map_or(0, Journal::unwritten);
         let summary = session.summarise(&tally, self.resolver, counters).map(|mut summary| {
             summary.operation = self.operation;
             summary.is_dry_run = self.options.dry_run;
-            summary.there_bytes = self.kept.there_bytes;
+            summary.there_bytes = self.resume_state.there_bytes;
             summary.again = Some(self.again.clone());
             summary.exit = exit_for(&summary.totals(), args).worst(self.verdict);
             summary
@@ -64,7 +64,7 @@ impl Ending<'_> {
         };
         let differs = matches!(compared, Exit::Different | Exit::Partial | Exit::Vanished);
         // What is not compared to its end is gone on with, too.
-        self.kept.end(session, self.roots, (exit, differs), reporter);
+        self.resume_state.end(session, self.roots, (exit, differs), reporter);
         exit
     }
 }

@@ -46,8 +46,8 @@ pub(super) struct Found {
     pub locks: Option<[File; 2]>,
 }
 
-/// Journal as this rank holds it.
-pub(super) struct Kept {
+/// State of resuming on this rank: the journal, and the locks that keep other jobs away from it.
+pub(super) struct ResumeState {
     dir: Vec<u8>,
     /// `None` where the job keeps none.
     pub journal: Option<Journal>,
@@ -63,14 +63,14 @@ pub(super) fn open(
     found: Option<Found>,
     (options, assume_shared): (&CopyOptions, bool),
     reporter: &mut Reporter,
-) -> Option<Kept> {
+) -> Option<ResumeState> {
     let there_bytes = found.as_ref().and_then(|found| Some(found.planned.as_ref()?.1));
     let (dir, locks) =
         found.map_or((None, None), |found| (found.dir.map(|dir| (dir, found.start)), found.locks));
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let told: Option<(Vec<u8>, Start)> = broadcast(session.mail, is_root.then_some(dir));
     let Some((dir, start)) = told else {
-        return Some(Kept { dir: Vec::new(), journal: None, there_bytes, _locks: None });
+        return Some(ResumeState { dir: Vec::new(), journal: None, there_bytes, _locks: None });
     };
     let job = (options.job.id, start);
     if !is_shared_directory(session, (&dir, &dir), assume_shared, reporter) {
@@ -86,10 +86,10 @@ pub(super) fn open(
     if is_root {
         journal.enlist(options.job.id);
     }
-    Some(Kept { dir, journal: Some(journal), there_bytes, _locks: locks })
+    Some(ResumeState { dir, journal: Some(journal), there_bytes, _locks: locks })
 }
 
-impl Kept {
+impl ResumeState {
     /// Marks that tell this job's temporary files from those of others.
     pub fn own_things(&self) -> OwnThings {
         let Some(journal) = &self.journal else { return OwnThings::default() };

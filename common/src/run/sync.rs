@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::announce;
 use super::copying::{Copying, Phase, is_stopped};
+use super::criteria;
 use super::links;
 use super::old_copy;
 use super::resume::Found;
-use super::rules;
 use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use crate::surface::cli::CommonArgs;
@@ -330,11 +330,11 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let rules = options.sync.as_ref().map(rules::words).unwrap_or_default();
+    let criteria = options.sync.as_ref().map(criteria::words).unwrap_or_default();
     let mut lines = vec![
         format!("  {} => {}", path::escaped(source), path::escaped(target)),
         format!(
-            "  {rules}; chunks of {}, buffers of {}{}{}",
+            "  {criteria}; chunks of {}, buffers of {}{}{}",
             exact_bytes(options.chunk_bytes),
             exact_bytes(options.buffer_bytes),
             options.words(),
@@ -351,7 +351,7 @@ fn header(
         "threads": args.threads,
         "source": json_path(source),
         "target": json_path(target),
-        "sync": options.sync.as_ref().map(events::rules),
+        "sync": options.sync.as_ref().map(events::criteria),
         "preserve": events::preserve(&options.keep),
         "chunk_bytes": options.chunk_bytes,
         "dry_run": options.dry_run,

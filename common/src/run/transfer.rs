@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::copying::{Copying, Phase};
 use super::ending::Ending;
 use super::manifest::Manifest;
-use super::resume::{self, Found, Kept};
+use super::resume::{self, Found, ResumeState};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
     agree, find_stores, links, manifest, named, on_this_node, record, select, threads_max, verify,
@@ -36,7 +36,7 @@ pub(super) trait Transfer {
 
     fn wishes(&self) -> &CopyWishes;
 
-    /// Returns the operation that the summary describes: one that compares first where rules decide.
+    /// Returns the operation that the summary describes: one that compares first where criteria decide.
     fn operation(&self) -> Operation {
         let is_sync = self.wishes().options.sync.is_some();
         if is_sync { Operation::Sync } else { Operation::Copy }
@@ -130,10 +130,10 @@ fn course<T: Transfer>(
         return Err(if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage });
     }
     let shared = args.assume_shared;
-    let Some(kept) = resume::open(session, found, (&options, shared), &mut reporter) else {
+    let Some(resume_state) = resume::open(session, found, (&options, shared), &mut reporter) else {
         return Err(Exit::Unusable);
     };
-    let own = kept.own_things();
+    let own = resume_state.own_things();
     let selection = selection.without_things_of_jobs(own.clone());
     let manifest = open_outputs(session, request, (&options, shared), &mut reporter)?;
     let (choice, what) = ((&selection, args), (&plan, &options));
@@ -145,14 +145,19 @@ fn course<T: Transfer>(
         roots: &roots,
         options: &options,
         selection: &selection,
-        journal: kept.journal.as_ref(),
+        journal: resume_state.journal.as_ref(),
         manifest: &manifest.part,
         stage: Stage::Walk,
         threads_max: threads_max(session, &resolver, args),
     };
-    let (verdict, (mut tally, counters)) = kept.during(session, &roots, |session| {
-        let after =
-            copy_all(session, copying, args, (&plan, &opened, folded, &kept), &mut reporter);
+    let (verdict, (mut tally, counters)) = resume_state.during(session, &roots, |session| {
+        let after = copy_all(
+            session,
+            copying,
+            args,
+            (&plan, &opened, folded, &resume_state),
+            &mut reporter,
+        );
         request.finish(after, &mut reporter)
     });
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
@@ -167,8 +172,11 @@ fn course<T: Transfer>(
         options: &options,
         part: &part,
         manifest,
-        again: again::command(session.tool, request.contents(&plan, kept.journal.is_some())),
-        kept,
+        again: again::command(
+            session.tool,
+            request.contents(&plan, resume_state.journal.is_some()),
+        ),
+        resume_state,
         verdict,
     };
     Ok(ending.conclude(session, (tally, counters), args, &mut reporter))
@@ -197,11 +205,11 @@ fn copy_all<'r, 's, 'c>(
     session: &'r mut Session<'s, 'c>,
     copying: Copying<'r>,
     args: &'r CommonArgs,
-    (plan, opened, folded, kept): (&CopyPlan, &'r named::Opened, u64, &Kept),
+    (plan, opened, folded, resume_state): (&CopyPlan, &'r named::Opened, u64, &ResumeState),
     reporter: &mut Reporter,
 ) -> After<'r, 's, 'c> {
     let (mut leftovers, mut phase) = copying.entries(session, (plan, opened), reporter);
-    phase.0.failed += folded + kept.sweep_roots(session, (plan, copying.roots), reporter);
+    phase.0.failed += folded + resume_state.sweep_roots(session, (plan, copying.roots), reporter);
     links::copy(session, copying, &mut leftovers, &mut phase, reporter);
     let shared = shared(plan, copying.roots, copying.options);
     phase.0.add(&lost(session, &shared, copying.selection, reporter));

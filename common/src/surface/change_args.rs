@@ -59,8 +59,8 @@ pub struct ChangeArgs {
 }
 
 impl ChangeArgs {
-    /// Rules of a tool that copies only what has changed.
-    pub fn rules(&self) -> SyncOptions {
+    /// Criteria of a tool that copies only what has changed.
+    pub fn criteria(&self) -> SyncOptions {
         let change_test = match (self.contents, self.size_only) {
             (true, _) => ChangeTest::Content,
             (false, true) => ChangeTest::SizeOnly,
@@ -82,9 +82,9 @@ impl ChangeArgs {
         }
     }
 
-    /// Rules of a tool that copies everything, unless one of these options is given.
-    pub fn rules_if_any(&self) -> Option<SyncOptions> {
-        (*self != Self::default()).then(|| self.rules())
+    /// Criteria of a tool that copies everything, unless one of these options is given.
+    pub fn criteria_if_any(&self) -> Option<SyncOptions> {
+        (*self != Self::default()).then(|| self.criteria())
     }
 }
 
@@ -138,8 +138,10 @@ mod tests {
 
     #[test]
     fn without_an_option_there_are_no_rules() {
-        assert_eq!(ChangeArgs::default().rules_if_any(), None);
+        assert_eq!(ChangeArgs::default().criteria_if_any(), None);
         let update = ChangeArgs { update: true, ..ChangeArgs::default() };
-        assert!(update.rules_if_any().is_some_and(|rules| rules.update && !rules.mirrors));
+        assert!(
+            update.criteria_if_any().is_some_and(|criteria| criteria.update && !criteria.mirrors)
+        );
     }
 }

@@ -134,8 +134,8 @@ fn old_copy(sync: &SyncOptions, unchanged: Unchanged) -> Option<Value> {
     old.map(|old| json_path(&old.path))
 }
 
-/// Rules by which a tool decides what to do with an entry, for the first event.
-pub fn rules(sync: &SyncOptions) -> Value {
+/// Criteria by which a tool decides what to do with an entry, for the first event.
+pub fn criteria(sync: &SyncOptions) -> Value {
     let compare = match sync.change_test {
         ChangeTest::SizeAndTime => "size-and-mtime",
         ChangeTest::SizeOnly => "size",

@@ -25,13 +25,13 @@ pub struct KeepArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "all",
-        value_parser = Preserved::parse
+        value_parser = PreserveList::parse
     )]
-    preserve: Option<Preserved>,
+    preserve: Option<PreserveList>,
 
     /// Do not preserve the attributes in LIST
-    #[arg(long, value_name = "LIST", value_parser = Preserved::parse)]
-    no_preserve: Option<Preserved>,
+    #[arg(long, value_name = "LIST", value_parser = PreserveList::parse)]
+    no_preserve: Option<PreserveList>,
 
     /// Preserve everything that can be preserved
     ///
@@ -95,7 +95,7 @@ pub struct SingleKeepArgs {
 
 /// A list of attributes, as cp(1) names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct Preserved {
+struct PreserveList {
     mode: bool,
     /// Access control lists where they are named; otherwise they go with the mode.
     acl: bool,
@@ -130,7 +130,7 @@ impl From<WhichXattrs> for XattrChoice {
     }
 }
 
-impl Preserved {
+impl PreserveList {
     const NONE: Self = Self {
         mode: false,
         acl: false,
@@ -207,7 +207,7 @@ impl Preserved {
 impl KeepArgs {
     /// Treatment of hard links.
     pub fn hard_links(&self) -> HardLinks {
-        let names_links = |list: Option<Preserved>| list.is_some_and(|list| list.links);
+        let names_links = |list: Option<PreserveList>| list.is_some_and(|list| list.links);
         let is_asked_for = self.hard_links || self.archive || names_links(self.preserve);
         if is_asked_for && !names_links(self.no_preserve) {
             HardLinks::Keep
@@ -219,8 +219,8 @@ impl KeepArgs {
     /// Attributes to preserve, for a tool that preserves `by_default` without options.
     pub fn keep(&self, by_default: &Keep, singly: SingleKeepArgs, job: &JobFacts) -> Keep {
         let asked = match self.preserve {
-            _ if self.archive => Preserved::ALL,
-            None => Preserved::of(by_default),
+            _ if self.archive => PreserveList::ALL,
+            None => PreserveList::of(by_default),
             Some(list) => list,
         };
         let refused = self.no_preserve.unwrap_or_default();

@@ -87,7 +87,7 @@ impl TransferArgs {
                 When::Always => Reflink::Always,
                 When::Never => Reflink::Never,
             },
-            atime: if self.open_noatime { Atime::Kept } else { Atime::Set },
+            atime: if self.open_noatime { Atime::Preserved } else { Atime::Set },
             caching: if self.direct { Caching::Past } else { Caching::Through },
             rewriting: if self.inplace { Rewriting::InPlace } else { Rewriting::Beside },
             stripe: self.stripe,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{Dir, Made, NewFile, NewSymlink, SourceFile, StagedFile, Store};
-use types::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use types::entry::{Attributes, Hint, Kind, Metadata, Preserved, Xattrs};
 use types::error::{Error, Op, Result};
 use types::path::{Name, RelPath};
 
@@ -77,15 +77,15 @@ impl Dir for AbsentDir {
         Err(read_only(Op::Open))
     }
 
-    fn make_symlink(&self, _: &NewSymlink<'_>) -> Result<Kept> {
+    fn make_symlink(&self, _: &NewSymlink<'_>) -> Result<Preserved> {
         Err(read_only(Op::Symlink))
     }
 
-    fn set_attributes(&self, _: &Attributes) -> Result<Kept> {
+    fn set_attributes(&self, _: &Attributes) -> Result<Preserved> {
         Err(read_only(Op::SetMode))
     }
 
-    fn set_entry_attributes(&self, _: &Name, _: Kind, _: &Attributes) -> Result<Kept> {
+    fn set_entry_attributes(&self, _: &Name, _: Kind, _: &Attributes) -> Result<Preserved> {
         Err(read_only(Op::SetMode))
     }
 

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
+use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time, Xattrs};
 use types::error::{Cause, Op, Result};
 use types::lustre::layout::Layout;
 use types::object::key_range::KeyRange;
@@ -75,10 +75,10 @@ seam_trait! {
         fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>>;
 
         /// Creates a symbolic link with its attributes, replacing any entry but a directory.
-        fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept>;
+        fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Preserved>;
 
         /// Sets attributes of the directory itself.
-        fn set_attributes(&self, attributes: &Attributes) -> Result<Kept>;
+        fn set_attributes(&self, attributes: &Attributes) -> Result<Preserved>;
 
         /// Sets attributes of an existing entry of that kind, which is not a directory.
         fn set_entry_attributes(
@@ -86,7 +86,7 @@ seam_trait! {
             name: &Name,
             kind: Kind,
             attributes: &Attributes,
-        ) -> Result<Kept>;
+        ) -> Result<Preserved>;
 
         /// Removes an entry; a directory only if it is empty.
         fn remove(&self, name: &Name, kind: Kind) -> Result<()>;
@@ -173,7 +173,7 @@ seam_trait! {
 
         /// Creates a FIFO, socket or device with its attributes, replacing any entry but a
         /// directory. Nothing is ever opened.
-        fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+        fn make_special(&self, special: &NewSpecial<'_>) -> Result<Preserved> {
             Err(Op::MakeSpecial.errno(libc::EOPNOTSUPP))
         }
 

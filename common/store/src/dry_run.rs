@@ -14,7 +14,7 @@ use crate::{
     Sender, SourceFile, StagedCapabilities, StagedFile, Store, StoreDecorator,
 };
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Kept, Kind, Metadata, Time};
+use types::entry::{Attributes, Kind, Metadata, Preserved, Time};
 use types::error::{Cause, Error, Op, Result};
 use types::path::{Name, RelPath};
 
@@ -138,20 +138,20 @@ impl DirDecorator for DryRunDir {
         Ok(())
     }
 
-    fn make_symlink(&self, _link: &NewSymlink<'_>) -> Result<Kept> {
-        Ok(Kept::ALL)
+    fn make_symlink(&self, _link: &NewSymlink<'_>) -> Result<Preserved> {
+        Ok(Preserved::ALL)
     }
 
-    fn make_special(&self, _special: &NewSpecial<'_>) -> Result<Kept> {
-        Ok(Kept::ALL)
+    fn make_special(&self, _special: &NewSpecial<'_>) -> Result<Preserved> {
+        Ok(Preserved::ALL)
     }
 
-    fn set_attributes(&self, _attributes: &Attributes) -> Result<Kept> {
-        Ok(Kept::ALL)
+    fn set_attributes(&self, _attributes: &Attributes) -> Result<Preserved> {
+        Ok(Preserved::ALL)
     }
 
-    fn set_entry_attributes(&self, _: &Name, _: Kind, _: &Attributes) -> Result<Kept> {
-        Ok(Kept::ALL)
+    fn set_entry_attributes(&self, _: &Name, _: Kind, _: &Attributes) -> Result<Preserved> {
+        Ok(Preserved::ALL)
     }
 
     fn remove(&self, _name: &Name, _kind: Kind) -> Result<()> {
@@ -265,8 +265,8 @@ impl StagedFile for DryRunStaged {
         Ok(taken.map(|extent| Receipt::sent(extent, None, String::new(), Sender::Here)))
     }
 
-    fn commit(self: Box<Self>, _: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
-        Ok(Kept::ALL)
+    fn commit(self: Box<Self>, _: &Attributes, _: Vec<Receipt>) -> Result<Preserved> {
+        Ok(Preserved::ALL)
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

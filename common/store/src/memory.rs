@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Dir, Made, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, StagedFile, Store};
-use types::entry::{Attributes, Hint, Kept, Kind, Metadata, Owner, Time, Xattrs};
+use types::entry::{Attributes, Hint, Kind, Metadata, Owner, Preserved, Time, Xattrs};
 use types::error::{Cause, Error, Op, Result};
 use types::lustre::layout::Striping;
 use types::outcome::difference::Fields;
@@ -144,7 +144,7 @@ impl Tree {
         }
     }
 
-    fn set_attributes(&mut self, inode: Inode, attributes: &Attributes) -> Result<Kept> {
+    fn set_attributes(&mut self, inode: Inode, attributes: &Attributes) -> Result<Preserved> {
         let Node { metadata, xattrs, .. } = self.node(inode, Op::SetMode)?;
         if let Some(wanted) = &attributes.xattrs {
             *xattrs = (**wanted).clone();
@@ -154,13 +154,13 @@ impl Tree {
             Owner { uid: metadata.uid, gid: metadata.gid } = owner.or(old);
         }
         let now = || Ok(Owner::from(&*metadata));
-        if let Some(mode) = attributes.mode_to_set(Kept::ALL, now)? {
+        if let Some(mode) = attributes.mode_to_set(Preserved::ALL, now)? {
             metadata.mode = mode;
         }
         if let Some(times) = attributes.times {
             (metadata.atime, metadata.mtime) = (times.atime, times.mtime);
         }
-        Ok(Kept::ALL)
+        Ok(Preserved::ALL)
     }
 }
 
@@ -284,14 +284,14 @@ impl Dir for MemoryDir {
         }))
     }
 
-    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Preserved> {
         let mut tree = lock(&self.tree);
         let inode = tree.insert(Kind::Symlink, 0o777, Content::Symlink(link.points_to.to_vec()));
         tree.link(self.inode, link.name, inode, Op::Symlink)?;
         tree.set_attributes(inode, &link.attributes)
     }
 
-    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Preserved> {
         lock(&self.tree).set_attributes(self.inode, attributes)
     }
 
@@ -300,7 +300,7 @@ impl Dir for MemoryDir {
         name: &Name,
         _kind: Kind,
         attributes: &Attributes,
-    ) -> Result<Kept> {
+    ) -> Result<Preserved> {
         let inode = self.find(name, Op::SetMode)?;
         lock(&self.tree).set_attributes(inode, attributes)
     }
@@ -385,11 +385,11 @@ impl MemoryStaged {
         Ok(())
     }
 
-    fn publish(&self, attributes: &Attributes) -> Result<Kept> {
+    fn publish(&self, attributes: &Attributes) -> Result<Preserved> {
         let mut tree = lock(&self.file.tree);
-        let kept = tree.set_attributes(self.file.inode, attributes)?;
+        let preserved = tree.set_attributes(self.file.inode, attributes)?;
         tree.link(self.dir, &self.name, self.file.inode, Op::Rename)?;
-        Ok(kept)
+        Ok(preserved)
     }
 }
 
@@ -418,10 +418,10 @@ impl StagedFile for MemoryStaged {
         Ok(self.file.metadata()?.size_bytes)
     }
 
-    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
+    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Preserved> {
         let published = self.publish(attributes);
         let unlinked: std::result::Result<(), Error> = self.unlink(Op::Remove);
-        published.and_then(|kept| unlinked.map(|()| kept))
+        published.and_then(|preserved| unlinked.map(|()| preserved))
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

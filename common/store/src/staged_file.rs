@@ -1,7 +1,7 @@
 //! A new file that does not have its final name yet.
 
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Kept, Metadata};
+use types::entry::{Attributes, Metadata, Preserved};
 use types::error::{Op, Result};
 use types::lustre::layout::Striping;
 
@@ -123,7 +123,7 @@ seam_trait! {
             self: Box<Self>,
             attributes: &Attributes,
             receipts: Vec<Receipt>,
-        ) -> Result<Kept>;
+        ) -> Result<Preserved>;
 
         /// Removes the staged file.
         fn abandon(self: Box<Self>) -> Result<()>;

@@ -27,7 +27,7 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
 }
 
 fn sync(ranks: u32, source: &Path, target: &Path, change_test: ChangeTest) -> Exit {
-    let rules = SyncOptions {
+    let criteria = SyncOptions {
         use_server_modtime: false,
         change_test,
         evidence: Evidence::Checksums,
@@ -39,7 +39,7 @@ fn sync(ranks: u32, source: &Path, target: &Path, change_test: ChangeTest) -> Ex
         old_copy: None,
         mirrors: true,
     };
-    let options = options(HardLinks::Keep, Some(rules), JobFacts::here());
+    let options = options(HardLinks::Keep, Some(criteria), JobFacts::here());
     runs::sync(ranks, source, target, &wishes(options, None))
 }
 

@@ -35,10 +35,10 @@ fn sync(
     ranks: u32,
     source: &Path,
     target: &Path,
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     exclude: Option<&str>,
 ) -> Exit {
-    let options = options(HardLinks::Separate, Some(rules.clone()), JobFacts::here());
+    let options = options(HardLinks::Separate, Some(criteria.clone()), JobFacts::here());
     runs::sync(ranks, source, target, &wishes(options, exclude))
 }
 
@@ -115,9 +115,9 @@ fn remove_tree(picture: &mut Picture, path: &[u8]) {
 }
 
 /// Models dsync: returns the target afterwards, and whether anything must fail.
-fn model(source: &Picture, target: &Picture, rules: &SyncOptions) -> (Picture, bool) {
+fn model(source: &Picture, target: &Picture, criteria: &SyncOptions) -> (Picture, bool) {
     let mut result = target.clone();
-    if rules.delete {
+    if criteria.delete {
         result.retain(|path, _| source.contains_key(path));
     }
     let (mut failed, mut refused) = (false, Vec::<Vec<u8>>::new());
@@ -128,7 +128,7 @@ fn model(source: &Picture, target: &Picture, rules: &SyncOptions) -> (Picture, b
         let is_full = target.keys().any(|other| other != path && below(other, path));
         match target.get(path) {
             Some(old) if old.kind == Kind::Directory && wanted.kind != Kind::Directory => {
-                if is_full && !rules.delete {
+                if is_full && !criteria.delete {
                     failed = true;
                     refused.push(path.clone());
                     continue;
@@ -136,7 +136,7 @@ fn model(source: &Picture, target: &Picture, rules: &SyncOptions) -> (Picture, b
                 remove_tree(&mut result, path);
             }
             Some(old)
-                if old.kind == wanted.kind && is_unchanged(old, wanted, rules.change_test) =>
+                if old.kind == wanted.kind && is_unchanged(old, wanted, criteria.change_test) =>
             {
                 let kept = Entry { content: old.content.clone(), ..wanted.clone() };
                 result.insert(path.clone(), kept);
@@ -197,7 +197,7 @@ fn differing(a: &Entry, b: &Entry) -> Vec<&'static str> {
     checks.into_iter().filter(|(_, differs)| *differs).map(|((_, name), _)| name).collect()
 }
 
-fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
+fn random_criteria(random: &mut fastrand::Rng) -> SyncOptions {
     SyncOptions {
         use_server_modtime: false,
         change_test: [ChangeTest::SizeAndTime, ChangeTest::SizeOnly, ChangeTest::Content]
@@ -224,12 +224,12 @@ fn a_synchronised_target_is_what_the_model_says_and_a_second_run_changes_nothing
         mutate(&mut random, &mut old);
         build(&wanted, &source);
         build(&old, &target);
-        let rules = random_rules(&mut random);
-        let (expected, must_fail) = model(&wanted, &old, &rules);
-        let exit = sync(random.u32(1..9), &source, &target, &rules, None);
+        let criteria = random_criteria(&mut random);
+        let (expected, must_fail) = model(&wanted, &old, &criteria);
+        let exit = sync(random.u32(1..9), &source, &target, &criteria, None);
         assert_eq!(exit == Exit::Partial, must_fail, "seed {seed}: {exit:?}");
         assert_same(&trees::picture(&store(&target)), &expected, seed);
-        let again = sync(random.u32(1..9), &source, &target, &rules, None);
+        let again = sync(random.u32(1..9), &source, &target, &criteria, None);
         assert_eq!(exit, again, "seed {seed}");
         assert_same(&trees::picture(&store(&target)), &expected, seed);
         assert_same(&trees::picture(&store(&source)), &wanted, seed);
@@ -261,12 +261,12 @@ fn what_a_filter_protects_is_neither_copied_nor_deleted() {
         let glob = "n1*";
         let is_out =
             |path: &Vec<u8>| path.split(|byte| *byte == b'/').any(|name| name.starts_with(b"n1"));
-        let rules = SyncOptions {
+        let criteria = SyncOptions {
             delete: true,
             change_test: ChangeTest::Content,
-            ..random_rules(&mut random)
+            ..random_criteria(&mut random)
         };
-        sync(random.u32(1..5), &source, &target, &rules, Some(glob));
+        sync(random.u32(1..5), &source, &target, &criteria, Some(glob));
         let got = trees::picture(&store(&target));
         for (path, entry) in old.iter().filter(|(path, _)| is_out(path)) {
             // What is in a directory that a file has replaced went with it.

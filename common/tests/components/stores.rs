@@ -26,9 +26,9 @@ fn posix() -> (Sandbox, PosixStore) {
 }
 
 /// Keeps a temporary directory as long as the store in it.
-struct Kept<S>(S, #[allow(dead_code, reason = "held for its drop")] Sandbox);
+struct WithSandbox<S>(S, #[allow(dead_code, reason = "held for its drop")] Sandbox);
 
-impl<S: Store> store::StoreDecorator for Kept<S> {
+impl<S: Store> store::StoreDecorator for WithSandbox<S> {
     fn inner(&self) -> &dyn Store {
         &self.0
     }
@@ -38,7 +38,7 @@ impl<S: Store> store::StoreDecorator for Kept<S> {
 fn a_posix_tree() {
     keeps_all_but(&[], &|| {
         let (dir, store) = posix();
-        Box::new(Kept(store, dir))
+        Box::new(WithSandbox(store, dir))
     });
 }
 
@@ -53,7 +53,7 @@ fn a_faulty_store_without_faults() {
     keeps_all_but(&[], &|| Box::new(FaultyStore::new(MemoryStore::new(), none())));
     keeps_all_but(&[], &|| {
         let (dir, store) = posix();
-        Box::new(Kept(FaultyStore::new(store, none()), dir))
+        Box::new(WithSandbox(FaultyStore::new(store, none()), dir))
     });
 }
 

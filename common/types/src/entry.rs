@@ -298,12 +298,12 @@ impl Attributes {
     /// Errors of `now`, which is called only where the mode has set-id bits.
     pub fn mode_to_set<E>(
         &self,
-        kept: Kept,
+        preserved: Preserved,
         now: impl FnOnce() -> Result<Owner, E>,
     ) -> Result<Option<u32>, E> {
         let Some(mode) = self.mode else { return Ok(None) };
         let lost = match self.set_ids_of {
-            _ if kept.is_owner_lost() => SET_ID_BITS,
+            _ if preserved.is_owner_lost() => SET_ID_BITS,
             Some(of) if mode & SET_ID_BITS != 0 => of.set_ids_lost_to(now()?),
             _ => 0,
         };
@@ -325,9 +325,10 @@ impl Attributes {
     }
 }
 
-/// Attributes that were requested and could not be set, because of missing privileges or support.
+/// Result of writing an entry: attributes that were requested and could not be preserved, for lack
+/// of privileges or support, and the evidence of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Kept {
+pub struct Preserved {
     /// The user could not be set, for lack of privileges; set-id bits were dropped.
     pub user_lost: bool,
     /// The group could not be set, for lack of privileges; set-id bits were dropped.
@@ -385,7 +386,7 @@ impl From<&Metadata> for Owner {
     }
 }
 
-impl Kept {
+impl Preserved {
     /// Returns true where user or group is not as requested.
     pub fn is_owner_lost(self) -> bool {
         self.user_lost || self.group_lost

@@ -63,7 +63,7 @@ mod snapshots;
 mod ssh;
 mod ssh_faults;
 mod sync;
-mod sync_rules;
+mod sync_criteria;
 mod sync_single;
 mod system_faults;
 mod telling;

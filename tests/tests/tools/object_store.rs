@@ -16,7 +16,7 @@ use store::{Dir, Made, NameReader, NewFile, ObjectAddress, Receipt, StagedFile, 
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::seaweed::Seaweed;
 use suite_tests::trees::noise;
-use types::entry::{Attributes, Hint, Kept, Kind};
+use types::entry::{Attributes, Hint, Kind, Preserved};
 use types::error::Cause;
 use types::object::key_range::KeyRange;
 use types::object::metadata::Schema;
@@ -164,15 +164,17 @@ fn directories_have_no_attributes(root: &dyn Dir, _: &dyn Store) {
 fn extended_attributes_are_lost(root: &dyn Dir, _: &dyn Store) {
     let xattrs = [(b"user.one".to_vec(), b"1".to_vec())].into_iter().collect();
     let with = Attributes { xattrs: Some(Arc::new(xattrs)), ..promises::odd_attributes() };
-    let lost = Ok(Kept { xattrs_lost: true, ..Kept::ALL });
+    let lost = Ok(Preserved { xattrs_lost: true, ..Preserved::ALL });
     let staged = root.stage_file(&new_file(c".staged", c"file")).unwrap();
-    let of = |kept: Result<Kept, _>| kept.map(|it| Kept { proof: None, is_unstored: false, ..it });
+    let of = |kept: Result<Preserved, _>| {
+        kept.map(|it| Preserved { proof: None, is_unstored: false, ..it })
+    };
     assert_eq!(of(staged.commit(&with, Vec::new())), lost);
     assert_eq!(of(root.set_entry_attributes(c"file", Kind::File, &with)), lost);
     assert_eq!(root.xattrs(Some(c"file")), Ok(None));
     assert_eq!(root.open_file(c"file").unwrap().xattrs(), Ok(None));
     let none = Attributes { xattrs: Some(Arc::default()), ..promises::odd_attributes() };
-    assert_eq!(of(root.set_entry_attributes(c"file", Kind::File, &none)), Ok(Kept::ALL));
+    assert_eq!(of(root.set_entry_attributes(c"file", Kind::File, &none)), Ok(Preserved::ALL));
 }
 
 fn removing_in_vain(root: &dyn Dir, _: &dyn Store) {

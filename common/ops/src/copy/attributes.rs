@@ -65,8 +65,11 @@ pub(super) fn attributes_needed(
 /// True if the target gets the modification time of the source, so that later runs need not compare
 /// the content again.
 fn is_time_missing(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> bool {
-    let goes_by_time =
-        env.options.sync.as_ref().is_some_and(|rules| rules.change_test != ChangeTest::SizeOnly);
+    let goes_by_time = env
+        .options
+        .sync
+        .as_ref()
+        .is_some_and(|criteria| criteria.change_test != ChangeTest::SizeOnly);
     let are_files = [sides.source.kind, sides.target.kind] == [Kind::File; 2];
     goes_by_time && are_files && clue(env, dir_ref, sides) == Clue::Unclear
 }
@@ -88,8 +91,8 @@ pub(super) fn clue(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> Clue {
 /// Returns whether the operator tolerates the difference of two known modification times.
 fn is_within_window(env: &Env<'_>, Sides { source, target }: &Sides) -> bool {
     let knows_both = [source, target].iter().all(|side| side.known.contains(Fields::MTIME));
-    let rules = env.options.sync.as_ref().filter(|rules| !rules.modify_window.is_zero());
-    knows_both && rules.is_some_and(|rules| rules.is_within_window(source, target))
+    let criteria = env.options.sync.as_ref().filter(|criteria| !criteria.modify_window.is_zero());
+    knows_both && criteria.is_some_and(|criteria| criteria.is_within_window(source, target))
 }
 
 /// Returns the extended attributes of a source entry that the copy is to have.

@@ -12,7 +12,7 @@ use crate::walk::dir_ref::DirRef;
 use host::aligned::AlignedBuffer;
 use lists::rows::Rows;
 use sched::context::TaskContext;
-use types::entry::{Kept, Kind};
+use types::entry::{Kind, Preserved};
 use types::error::{Side, SideError};
 use types::listed::change::{Action, Change, Reason};
 use types::listed::line::write_plan;
@@ -156,14 +156,14 @@ impl Context<'_, '_> {
     }
 
     /// Counts an entry that is complete at the target.
-    pub fn copied(&mut self, (dir_ref, name): (&DirRef, &Name), kind: Kind, kept: Kept) {
+    pub fn copied(&mut self, (dir_ref, name): (&DirRef, &Name), kind: Kind, preserved: Preserved) {
         self.worker.streak = Streak::default();
         self.worker.gathered.tally.copied.count(kind);
-        self.worker.gathered.tally.count_lost(kept);
+        self.worker.gathered.tally.count_lost(preserved);
         if kind != Kind::Directory || self.reason.is_new {
             self.record(Action::Copy, (dir_ref, name.to_bytes()), kind);
         }
-        self.check_given(dir_ref, name, kept);
+        self.check_given(dir_ref, name, preserved);
     }
 
     /// Records a change of an entry, for the reason that was found last.
@@ -179,8 +179,8 @@ impl Context<'_, '_> {
     }
 
     /// Reports an entry as failed that has not got an attribute that the operator gives it.
-    pub fn check_given(&mut self, dir_ref: &DirRef, name: &Name, kept: Kept) {
-        if let Some(error) = self.env.options.keep.refusal(kept) {
+    pub fn check_given(&mut self, dir_ref: &DirRef, name: &Name, preserved: Preserved) {
+        if let Some(error) = self.env.options.keep.refusal(preserved) {
             self.fail(dir_ref, name.to_bytes(), SideError { side: Side::Target, error });
         }
     }

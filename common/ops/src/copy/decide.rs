@@ -57,31 +57,31 @@ pub(super) enum Content {
 pub(super) fn decide(
     source: Option<Metadata>,
     target: Option<Metadata>,
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     stage: Stage,
 ) -> Action {
     let entry = source.filter(|source| source.kind != Kind::Directory);
     match (entry, target) {
         // An entry that is missing only because it was deleted for its replacement is not left out.
-        (_, None) if rules.existing && stage == Stage::Walk => Action::LeaveMissing,
+        (_, None) if criteria.existing && stage == Stage::Walk => Action::LeaveMissing,
         (None, Some(target)) if target.kind == Kind::Directory => Action::Enter,
-        (None, Some(_)) if rules.ignore_existing => Action::KeepInsteadOfDirectory,
+        (None, Some(_)) if criteria.ignore_existing => Action::KeepInsteadOfDirectory,
         (None, _) => Action::MakeDirectory,
         (Some(source), None) => Action::Create(source),
         (Some(source), Some(target)) => {
             let sides = Sides { source, target };
-            let is_kept = rules.ignore_existing && !source.is_same_file(&target);
+            let is_kept = criteria.ignore_existing && !source.is_same_file(&target);
             if is_kept { Action::Keep(sides) } else { Action::LookCloser(sides) }
         }
     }
 }
 
 /// Decides by the full metadata of both sides.
-pub(super) fn decide_existing(sides: &Sides, rules: &SyncOptions) -> Existing {
+pub(super) fn decide_existing(sides: &Sides, criteria: &SyncOptions) -> Existing {
     let Sides { source, target } = sides;
     if source.is_same_file(target) {
         Existing::Nothing
-    } else if rules.keeps_newer(source, target) {
+    } else if criteria.keeps_newer(source, target) {
         Existing::Keep
     } else if source.kind != target.kind {
         Existing::Replace { directory: target.kind == Kind::Directory }
@@ -121,7 +121,7 @@ mod tests {
     use types::entry::Time;
     use types::outcome::difference::Fields;
 
-    fn rules() -> SyncOptions {
+    fn criteria() -> SyncOptions {
         SyncOptions {
             change_test: ChangeTest::SizeAndTime,
             evidence: Evidence::Checksums,
@@ -164,9 +164,9 @@ mod tests {
         target: Option<Metadata>,
         change: impl FnOnce(&mut SyncOptions),
     ) -> Action {
-        let mut rules = rules();
-        change(&mut rules);
-        decide(source, target, &rules, Stage::Walk)
+        let mut criteria = criteria();
+        change(&mut criteria);
+        decide(source, target, &criteria, Stage::Walk)
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(at_first(Some(file(1)), None, |_| ()), create);
         assert_eq!(at_first(Some(file(1)), None, |it| it.ignore_existing = true), create);
         assert_eq!(at_first(Some(file(1)), None, |it| it.existing = true), Action::LeaveMissing);
-        let existing = SyncOptions { existing: true, ..rules() };
+        let existing = SyncOptions { existing: true, ..criteria() };
         assert_eq!(decide(Some(file(1)), None, &existing, Stage::AfterDeletion), create);
         assert_eq!(decide(None, None, &existing, Stage::AfterDeletion), Action::MakeDirectory);
     }
@@ -215,13 +215,14 @@ mod tests {
 
     #[test]
     fn a_closer_look_tells_the_source_itself_newer_files_and_other_kinds() {
-        let update = SyncOptions { update: true, ..rules() };
-        let of =
-            |source, target, rules: &SyncOptions| decide_existing(&Sides { source, target }, rules);
+        let update = SyncOptions { update: true, ..criteria() };
+        let of = |source, target, criteria: &SyncOptions| {
+            decide_existing(&Sides { source, target }, criteria)
+        };
         let newer = entry(Kind::File, 2, 1);
         assert_eq!(of(file(1), file(1), &update), Existing::Nothing);
         assert_eq!(of(file(1), newer, &update), Existing::Keep);
-        assert_eq!(of(file(1), newer, &rules()), Existing::Compare);
+        assert_eq!(of(file(1), newer, &criteria()), Existing::Compare);
         assert_eq!(of(file(1), file(2), &update), Existing::Compare);
         assert_eq!(of(newer, file(1), &update), Existing::Compare);
         let link = entry(Kind::Symlink, 2, 1);

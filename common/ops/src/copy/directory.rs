@@ -17,7 +17,7 @@ use crate::walk::Skip;
 use crate::walk::dir_ref::{DirRef, Rights, Trees};
 use crate::walk::packed::RootedPath;
 use store::{Dir, Made};
-use types::entry::{Attributes, Kept, Kind, Metadata, Times, Xattrs};
+use types::entry::{Attributes, Kind, Metadata, Preserved, Times, Xattrs};
 use types::error::{At, Cause, Error, Side, SideError};
 use types::listed::change::{Action, Reason};
 use types::outcome::difference::Fields;
@@ -78,7 +78,7 @@ impl Directories {
         self.record(cx.env, dir_ref, attributes.as_ref());
         // Several tasks may reach the directory of a named entry.
         if dir_ref.is_fresh() || cx.env.named.is_none() {
-            cx.copied((&**dir_ref, c""), Kind::Directory, Kept::ALL);
+            cx.copied((&**dir_ref, c""), Kind::Directory, Preserved::ALL);
         }
         Ok(())
     }

@@ -179,8 +179,8 @@ impl<'c> Env<'c> {
 
     /// True if entries that are missing at the target are left out, except for those that were
     /// deleted for their replacement.
-    pub fn leaves_missing(&self, rules: &SyncOptions) -> bool {
-        rules.existing && self.stage == Stage::Walk
+    pub fn leaves_missing(&self, criteria: &SyncOptions) -> bool {
+        criteria.existing && self.stage == Stage::Walk
     }
 
     /// True if the operator requests entries of that kind at the target, and the target can hold

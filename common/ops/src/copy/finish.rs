@@ -19,7 +19,7 @@ use comm::Rank;
 use sched::context::TaskContext;
 use sched::job::Job;
 use types::attributes::keep::Keep;
-use types::entry::{Attributes, Kept, Times};
+use types::entry::{Attributes, Preserved, Times};
 use types::error::{Error, Op, Side};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
@@ -119,15 +119,15 @@ impl<'c> FinishJob<'c> {
         self.account.tally()
     }
 
-    fn set(&self, record: &Record) -> Result<Kept, Error> {
+    fn set(&self, record: &Record) -> Result<Preserved, Error> {
         let path = RelPath::checked(&record.path).ok_or(Op::Open.errno(libc::EINVAL))?;
         let target = &self.roots[record.root as usize].target;
         target.open_dir(&path)?.set_attributes(&record.attributes)
     }
 
     fn finish(&self, record: &Record, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
-        let set = self.set(record).inspect(|kept| worker.tally.count_lost(*kept));
-        let refused = set.as_ref().ok().and_then(|kept| self.keep.refusal(*kept));
+        let set = self.set(record).inspect(|preserved| worker.tally.count_lost(*preserved));
+        let refused = set.as_ref().ok().and_then(|preserved| self.keep.refusal(*preserved));
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[record.root as usize];
         if let Some(error) = set.err().or(refused) {
             let failure = account::failure(Side::Target, shown, &record.path, error);

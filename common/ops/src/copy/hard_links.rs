@@ -110,7 +110,7 @@ impl HardLinks {
 impl CopyJob<'_> {
     /// Copies the first name of a file, as the copy that the others become links to.
     pub(super) fn copy_linked(&self, mut file: LinkedFile, cx: &mut Context<'_, '_>) {
-        let stays = cx.env.options.sync.as_ref().is_some_and(|rules| rules.ignore_existing);
+        let stays = cx.env.options.sync.as_ref().is_some_and(|criteria| criteria.ignore_existing);
         if stays || cx.env.stage == Stage::AfterDeletion {
             existing_first(cx.env, &mut file);
         }
@@ -196,16 +196,16 @@ fn make_link(
     }
     let copy = first.dir_ref.target_dir(cx.env.target(&first.dir_ref)).at(Side::Target)?;
     let copy_name = cx.env.target_name(&first.dir_ref, &first.name);
-    if let Some(rules) = &cx.env.options.sync {
-        let there = look::at_target(cx.env, rules, &entry)?;
+    if let Some(criteria) = &cx.env.options.sync {
+        let there = look::at_target(cx.env, criteria, &entry)?;
         let of_copy = copy.stat(copy_name).ok();
-        if is_link_needless(rules, &source, [there.as_ref(), of_copy.as_ref()], cx) {
+        if is_link_needless(criteria, &source, [there.as_ref(), of_copy.as_ref()], cx) {
             upkeep.manifest.record_as_it_is((&**dir_ref, &**name), cx);
             return Ok(Linked::Done);
         }
         cx.reason = Reason::of(&source, there.as_ref());
         let kinds = (source.kind, there.map(|there| there.kind));
-        if waits_for_deletion(rules, &entry, kinds, upkeep, cx)? {
+        if waits_for_deletion(criteria, &entry, kinds, upkeep, cx)? {
             // Both names are deferred, so that they are linked later.
             upkeep.postponed.deferred.add(&first.dir_ref, &first.name, Hint::Unknown);
             return Ok(Linked::Done);
@@ -247,7 +247,7 @@ fn make_link(
 
 /// True if the name at the target is a link to the copy already, or stays as it is.
 fn is_link_needless(
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     source: &Metadata,
     [target, copy]: [Option<&Metadata>; 2],
     cx: &mut Context<'_, '_>,
@@ -258,8 +258,8 @@ fn is_link_needless(
         return true;
     }
     let is_kept_back = match target {
-        None => cx.env.leaves_missing(rules),
-        Some(target) => rules.ignore_existing || rules.keeps_newer(source, target),
+        None => cx.env.leaves_missing(criteria),
+        Some(target) => criteria.ignore_existing || criteria.keeps_newer(source, target),
     };
     if is_kept_back {
         cx.worker.gathered.tally.meet_link(source);
@@ -270,14 +270,15 @@ fn is_link_needless(
 
 /// True if the name belongs to a directory that is not empty and is deleted first.
 fn waits_for_deletion(
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
     (source, target): (Kind, Option<Kind>),
     upkeep: &Upkeep<'_>,
     cx: &mut Context<'_, '_>,
 ) -> Result<bool, SideError> {
     let is_in_the_way = target == Some(Kind::Directory);
-    Ok(is_in_the_way && upkeep.postponed.make_way(&upkeep.directories, rules, entry, source, cx)?)
+    Ok(is_in_the_way
+        && upkeep.postponed.make_way(&upkeep.directories, criteria, entry, source, cx)?)
 }
 
 /// Prepares a separate file for a name. Where files are rewritten in place, the name is removed
@@ -300,7 +301,7 @@ pub(super) fn prepare_parting(
 /// True if the entry at the target stays, and is a copy that missing names can be linked to because
 /// it equals the source.
 pub(super) fn is_joined(
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
     sides: &Sides,
     large: &LargeFiles,
@@ -312,8 +313,8 @@ pub(super) fn is_joined(
     }
     let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     match source.kind {
-        Kind::File => sync::is_unchanged(rules, entry, &*dir, sides, cx),
-        _ => Ok(sync::need(rules, entry, sides, large, cx)? == Need::Nothing),
+        Kind::File => sync::is_unchanged(criteria, entry, &*dir, sides, cx),
+        _ => Ok(sync::need(criteria, entry, sides, large, cx)? == Need::Nothing),
     }
 }
 
@@ -326,7 +327,7 @@ fn defer_others(deferred: &Extras, cx: &mut Context<'_, '_>) {
         return;
     }
     let names = cx.linked.as_ref().map(|file| &file.names[..]).unwrap_or_default();
-    let must_exist = cx.env.options.sync.as_ref().is_some_and(|rules| rules.existing);
+    let must_exist = cx.env.options.sync.as_ref().is_some_and(|criteria| criteria.existing);
     let takes_part = |link: &&LinkName| !must_exist || kind_at_target(cx.env, link).is_some();
     for link in names.iter().skip(1).filter(takes_part) {
         deferred.add(&link.dir_ref, &link.name, Hint::Unknown);

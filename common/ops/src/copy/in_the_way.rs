@@ -29,7 +29,7 @@ impl Postponed {
     pub fn make_way(
         &self,
         directories: &Directories,
-        rules: &SyncOptions,
+        criteria: &SyncOptions,
         entry: &Visit<'_>,
         kind: Kind,
         cx: &mut Context<'_, '_>,
@@ -42,8 +42,9 @@ impl Postponed {
         }
         let name = cx.env.target_name(entry.dir_ref, entry.name);
         let is_empty = is_empty_tree(&*target, name)?;
-        if !is_empty && (!rules.delete || is_after_deletion) {
-            let left = if rules.delete { Cause::UndeletedDirectory } else { Cause::FullDirectory };
+        if !is_empty && (!criteria.delete || is_after_deletion) {
+            let left =
+                if criteria.delete { Cause::UndeletedDirectory } else { Cause::FullDirectory };
             return Err(Op::Copy.failed(left)).at(Side::Target);
         }
         directories.before_change(cx.env, entry.dir_ref)?;

@@ -30,7 +30,7 @@ use types::content::crc64::Crc64;
 use types::content::etag::PartedEtag;
 use types::content::stripe_chunks::StripeChunks;
 use types::content::transfer::{Holes, TransferMode};
-use types::entry::{Hint, Kept, Kind, Metadata, Proof};
+use types::entry::{Hint, Kind, Metadata, Preserved, Proof};
 use types::error::{At, Cause, Op, Side, SideError};
 use types::path::Name;
 use types::service::ServiceFault;
@@ -96,7 +96,7 @@ impl LargeFiles {
         target: &dyn Dir,
         copy: FileCopy,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Option<Kept>, SideError> {
+    ) -> Result<Option<Preserved>, SideError> {
         let metadata = copy.metadata;
         let etag = arrival::etag_of(cx.env, entry.dir_ref, &*source)?;
         let Staging { staged, chunk_bytes } =
@@ -231,9 +231,9 @@ impl LargeFiles {
                 }
                 Progress::Open
             }
-            Ok(kept) => {
+            Ok(preserved) => {
                 cx.reason = copy.reason;
-                cx.copied((&dir_ref, &name), Kind::File, kept);
+                cx.copied((&dir_ref, &name), Kind::File, preserved);
                 let file = Arrived { metadata: &metadata, crc64, inode };
                 upkeep.large_file_is_there(&dir_ref, &name, file, cx)
             }
@@ -306,7 +306,7 @@ fn cut_of(
         return Cut::Even { chunk_bytes };
     };
     // Holes are detected sequentially.
-    if transfer_mode.holes == Holes::Kept {
+    if transfer_mode.holes == Holes::Preserved {
         striping.stripe_count = 1;
     }
     Cut::Striped(StripeChunks::new(striping, metadata.size_bytes, chunk_bytes))
@@ -318,7 +318,7 @@ fn commit_large(
     file: LargeCopy,
     outcome: Outcome,
     receipts: Vec<Receipt>,
-) -> Result<Kept, SideError> {
+) -> Result<Preserved, SideError> {
     let unchanged = match outcome {
         Outcome::Failed(side_error) => Err(side_error),
         Outcome::Done | Outcome::Differs => file.check(&receipts),
@@ -334,12 +334,12 @@ fn commit_large(
     // The record is ended after the rename: if the job dies between the two, the next one finds the
     // staged file gone, and the file complete.
     let (journal, ticket) = (env.journal.filter(|_| stays(&*staged)), staged.ticket());
-    let kept = staged.commit(&copy.attributes, receipts).at(Side::Target);
+    let preserved = staged.commit(&copy.attributes, receipts).at(Side::Target);
     if let Some(journal) = journal {
         journal.end(&ticket);
     }
-    let kept = kept?;
-    Ok(Kept { proof: proof_of(proof, kept.proof), ..kept })
+    let preserved = preserved?;
+    Ok(Preserved { proof: proof_of(proof, preserved.proof), ..preserved })
 }
 
 /// Reports a large file as failed. A file that was cancelled because the job stops is only counted:

@@ -14,7 +14,7 @@ use store::{NewFile, NewSymlink, Receipt, Sender, SourceFile};
 use types::content::chunk::Extent;
 use types::content::etag::PartHasher;
 use types::content::transfer::TransferMode;
-use types::entry::{Kept, Kind};
+use types::entry::{Kind, Preserved};
 use types::error::{At, Cause, Op, Side, SideError};
 use types::listed::change::Reason;
 use types::object::metadata::LinkForm;
@@ -48,8 +48,8 @@ pub(super) fn copy_link(
     if cx.env.target(entry.dir_ref).holds_objects()
         && let Some((object, form)) = entry.dir.open_link(entry.name).at(Side::Source)?
     {
-        let kept = copy_link_object(entry, &*object, form, cx)?;
-        cx.copied((entry.dir_ref, entry.name), Kind::Symlink, kept);
+        let preserved = copy_link_object(entry, &*object, form, cx)?;
+        cx.copied((entry.dir_ref, entry.name), Kind::Symlink, preserved);
         return Ok(Met::Done(Handled::COMPLETE));
     }
     let xattrs = attributes::own_xattrs(cx.env, entry, Kind::Symlink)?;
@@ -60,10 +60,10 @@ pub(super) fn copy_link(
         mtime: metadata.last_change(),
         attributes: policy::of_link(cx.env.options, &metadata, xattrs),
     };
-    let kept = target.make_symlink(&link).at(Side::Target)?;
+    let preserved = target.make_symlink(&link).at(Side::Target)?;
     let at = (&**entry.dir_ref, entry.name);
     verify::verify_link(cx.env, at, &*target, &points_to).at(Side::Target)?;
-    cx.copied((entry.dir_ref, entry.name), Kind::Symlink, kept);
+    cx.copied((entry.dir_ref, entry.name), Kind::Symlink, preserved);
     Ok(Met::Done(Handled::COMPLETE))
 }
 /// Copies a link from objects to objects as the object that represents it, in the same form.
@@ -72,7 +72,7 @@ fn copy_link_object(
     object: &dyn SourceFile,
     form: LinkForm,
     cx: &mut Context<'_, '_>,
-) -> Result<Kept, SideError> {
+) -> Result<Preserved, SideError> {
     let metadata = object.metadata().at(Side::Source)?;
     let name = form.name_of(cx.env.target_name(entry.dir_ref, entry.name));
     let attributes = policy::of_link(cx.env.options, &metadata, None);

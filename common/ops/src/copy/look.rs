@@ -43,10 +43,10 @@ pub(super) fn replaced(
     let is_kept =
         |kind: Kind| !env.options.mirrors() && kind.is_special() && !source.kind.is_special();
     match (old.kind, &env.options.sync) {
-        (Kind::Directory, Some(rules)) if !rules.mirrors => refuse(Cause::KindDiffers),
+        (Kind::Directory, Some(criteria)) if !criteria.mirrors => refuse(Cause::KindDiffers),
         // The dry run has only planned the deletion.
         (Kind::Directory, Some(_)) if env.options.dry_run => Ok(None),
-        (Kind::Directory, Some(rules)) if rules.delete => refuse(Cause::UndeletedDirectory),
+        (Kind::Directory, Some(criteria)) if criteria.delete => refuse(Cause::UndeletedDirectory),
         (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
         (Kind::Directory, None) => refuse(Cause::KindDiffers),
         (kind, _) if is_kept(kind) => refuse(Cause::NotReplaceable),
@@ -58,16 +58,16 @@ pub(super) fn replaced(
 /// Returns an entry of the source, with the metadata that shows whether it takes part.
 pub(super) fn source_of(
     env: &Env<'_>,
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
 ) -> Result<Metadata, SideError> {
     let seen = peek(env, entry)?;
-    let needs_all =
-        rules.old_copy.is_some() || (env.selection.needs_times() && !rules.use_server_modtime);
+    let needs_all = criteria.old_copy.is_some()
+        || (env.selection.needs_times() && !criteria.use_server_modtime);
     if needs_all {
         return whole(&**entry.dir, entry.name, seen).at(Side::Source);
     }
-    Ok(with_time(rules, seen))
+    Ok(with_time(criteria, seen))
 }
 
 /// Returns an entry of the source, or what a link there leads to where links are followed, with the
@@ -88,7 +88,7 @@ fn peek(env: &Env<'_>, entry: &Visit<'_>) -> Result<Metadata, SideError> {
 /// Returns the entry of that name at the target, with the metadata that is cheap to get.
 pub(super) fn at_target(
     env: &Env<'_>,
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
 ) -> Result<Option<Metadata>, SideError> {
     if entry.dir_ref.is_fresh() {
@@ -96,7 +96,7 @@ pub(super) fn at_target(
     }
     let dir = entry.dir_ref.target_dir(env.target(entry.dir_ref)).at(Side::Target)?;
     match dir.peek(env.target_name(entry.dir_ref, entry.name), Hint::Unknown) {
-        Ok(target) => Ok(Some(with_time(rules, target))),
+        Ok(target) => Ok(Some(with_time(criteria, target))),
         Err(error) if error.cause.is_vanished() => Ok(None),
         Err(error) => Err(error).at(Side::Target),
     }
@@ -106,17 +106,17 @@ pub(super) fn at_target(
 /// more metadata would not change the decision.
 pub(super) fn look_closer(
     env: &Env<'_>,
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
     sides: Sides,
 ) -> Result<Sides, SideError> {
     let Sides { source, target } = sides;
     let are_files = source.kind == Kind::File && target.kind == Kind::File;
-    let has_times = !rules.update || rules.use_server_modtime;
+    let has_times = !criteria.update || criteria.use_server_modtime;
     let other_size = source.size_bytes != target.size_bytes;
-    let is_enough = match rules.change_test {
+    let is_enough = match criteria.change_test {
         ChangeTest::SizeOnly => true,
-        ChangeTest::SizeAndTime => other_size || rules.use_server_modtime,
+        ChangeTest::SizeAndTime => other_size || criteria.use_server_modtime,
         ChangeTest::Content => other_size,
     };
     if are_files && has_times && is_enough {
@@ -132,8 +132,8 @@ pub(super) fn look_closer(
 
 /// Uses the time at which the service stored an object as its modification time, where the operator
 /// requests that.
-fn with_time(rules: &SyncOptions, mut seen: Metadata) -> Metadata {
-    if rules.use_server_modtime && seen.kind == Kind::File {
+fn with_time(criteria: &SyncOptions, mut seen: Metadata) -> Metadata {
+    if criteria.use_server_modtime && seen.kind == Kind::File {
         seen.known.insert(Fields::MTIME);
     }
     seen

@@ -37,9 +37,9 @@ pub fn make(
     sources: &[Vec<u8>],
     target: &[u8],
     target_was: Option<TargetIs>,
-    rules: (&CopyOptions, &Selection),
+    job: (&CopyOptions, &Selection),
 ) -> CopyPlan {
-    let (options, _) = rules;
+    let (options, _) = job;
     let mut plan = CopyPlan::default();
     if let Err(refusal) = options.check() {
         plan.refusals.push(refusal);
@@ -62,7 +62,7 @@ pub fn make(
     let key = |path: &[u8]| if folds { in_small_letters(path) } else { path.to_vec() };
     let (mut seen, mut taken) = (HashSet::new(), HashSet::new());
     for source in sources.iter().filter(|source| seen.insert(*source)) {
-        match Placing::of(resolver, source, (&target, target_is), sources.len(), rules) {
+        match Placing::of(resolver, source, (&target, target_is), sources.len(), job) {
             Ok(placing) if placing.merges() || taken.insert(key(&placing.target_path)) => {
                 plan.add(placing);
             }

@@ -256,7 +256,7 @@ mod tests {
     use crate::copy::options::{JobFacts, Verify};
     use store::opening::Symlinks;
     use types::attributes::keep::Keep;
-    use types::entry::{Kept, Time};
+    use types::entry::{Preserved, Time};
 
     fn options(keep: Keep) -> CopyOptions {
         CopyOptions {
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(copy.times, source.times());
         let no_owner = Keep { owner: false, ..Keep::all() };
         let copy = of_file(&options(no_owner), &source, None, Some(&old), plain());
-        let mode = copy.mode_to_set(Kept::ALL, || Ok::<_, ()>(Owner { uid: 8, gid: 8 }));
+        let mode = copy.mode_to_set(Preserved::ALL, || Ok::<_, ()>(Owner { uid: 8, gid: 8 }));
         assert_eq!((mode, copy.owner), (Ok(Some(0o750)), Some(Owner { uid: 8, gid: 8 })));
         let directory = Metadata { kind: Kind::Directory, ..source };
         let end = of_old_directory(&options(times_alone), &directory, None, Some(0o555), plain());

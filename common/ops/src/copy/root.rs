@@ -159,7 +159,7 @@ impl RootPlan {
         // Reading for verification must not change atimes.
         let atime = match options.verify {
             Verify::Nothing | Verify::All => options.transfer.atime,
-            Verify::Transferred => Atime::Kept,
+            Verify::Transferred => Atime::Preserved,
         };
         let open_as = OpenAs {
             need: Need::Passage,

@@ -21,7 +21,7 @@ use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::content::etag::{PartHasher, PartedEtag};
 use types::content::transfer::Transfer;
-use types::entry::{Attributes, Kept, Kind, Metadata, Proof, Xattrs};
+use types::entry::{Attributes, Kind, Metadata, Preserved, Proof, Xattrs};
 use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::listed::change::Reason;
 use types::outcome::difference::Fields;
@@ -69,10 +69,10 @@ pub(super) fn copy_file(
     if is_large && !cx.env.target(entry.dir_ref).discards_writes() {
         let copy =
             FileCopy { metadata, attributes, replaces: has_old, is_anew: false, reason: cx.reason };
-        if let Some(kept) = large.begin_large(entry, source, &*target, copy, cx)? {
+        if let Some(preserved) = large.begin_large(entry, source, &*target, copy, cx)? {
             cx.worker.gathered.tally.copied_bytes += metadata.size_bytes;
             let at = (&**entry.dir_ref, entry.name);
-            cx.copied(at, Kind::File, kept);
+            cx.copied(at, Kind::File, preserved);
             let file = Arrived { metadata: &metadata, crc64: None, inode: None };
             let progress = upkeep.file_is_there(entry.dir_ref, entry.name, file, cx);
             return Ok(Met::Done(Handled::copied(metadata.size_bytes, progress)));
@@ -84,9 +84,9 @@ pub(super) fn copy_file(
     let etag = arrival::etag_of(cx.env, entry.dir_ref, source_file)?;
     let source = source_file;
     let copy = WholeFile { source, etag, target, attributes, has_old, transfer, is_sized };
-    let (filled, kept, metadata) =
+    let (filled, preserved, metadata) =
         copy_at_rest(&copy, entry, (metadata, old_file.as_ref(), plain), cx)?;
-    cx.copied((entry.dir_ref, entry.name), Kind::File, kept);
+    cx.copied((entry.dir_ref, entry.name), Kind::File, preserved);
     let Filled { size_bytes, crc64, inode, .. } = filled;
     let copied = Metadata { size_bytes, ..metadata };
     let file = Arrived { metadata: &copied, crc64, inode };
@@ -100,7 +100,7 @@ fn copy_at_rest(
     entry: &Visit<'_>,
     (metadata, replaced, plain): (Metadata, Option<&Metadata>, Plain),
     cx: &mut Context<'_, '_>,
-) -> Result<(Filled, Kept, Metadata), SideError> {
+) -> Result<(Filled, Preserved, Metadata), SideError> {
     match copy_whole(copy, entry, &metadata, cx) {
         Err(SideError { error, .. }) if is_worth_another_try(error.cause) => {
             let again = copy.source.metadata().at(Side::Source)?;
@@ -108,10 +108,10 @@ fn copy_at_rest(
             let attributes = attributes_of(cx.env, entry, &again, xattrs, replaced, plain);
             let is_sized = again.size_bytes > 0 && !is_made_as_it_is_read(&metadata, &again);
             let copy = WholeFile { attributes, is_sized, ..*copy };
-            let (filled, kept) = copy_whole(&copy, entry, &again, cx)?;
-            Ok((filled, kept, again))
+            let (filled, preserved) = copy_whole(&copy, entry, &again, cx)?;
+            Ok((filled, preserved, again))
         }
-        copied => copied.map(|(filled, kept)| (filled, kept, metadata)),
+        copied => copied.map(|(filled, preserved)| (filled, preserved, metadata)),
     }
 }
 
@@ -158,7 +158,7 @@ fn copy_whole(
     entry: &Visit<'_>,
     metadata: &Metadata,
     cx: &mut Context<'_, '_>,
-) -> Result<(Filled, Kept), SideError> {
+) -> Result<(Filled, Preserved), SideError> {
     let (staged_name, name) = (cx.env.staged_name(), cx.env.target_name(entry.dir_ref, entry.name));
     let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(copy.source, metadata);
     let new = NewFile { replaces: copy.has_old, ..new };
@@ -176,11 +176,11 @@ fn copy_whole(
             return Err(side_error);
         }
     };
-    let kept = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
+    let preserved = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
     cx.worker.gathered.tally.copied_bytes += filled.size_bytes;
     cx.worker.gathered.tally.needed_bytes += filled.size_bytes;
-    let proof = proof_of(filled.proof, kept.proof);
-    Ok((filled, Kept { proof, ..kept }))
+    let proof = proof_of(filled.proof, preserved.proof);
+    Ok((filled, Preserved { proof, ..preserved }))
 }
 
 /// True if another attempt may succeed: the source may be stable the next time, or its content

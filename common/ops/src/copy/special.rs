@@ -39,13 +39,13 @@ pub(super) fn copy_special(
         name: cx.env.target_name(entry.dir_ref, entry.name),
         attributes: policy::of_file(cx.env.options, &metadata, xattrs, replaced.as_ref(), plain),
     };
-    let kept = match target.make_special(&special) {
+    let preserved = match target.make_special(&special) {
         Err(error) if error.cause.is_unsupported() => {
             cx.worker.gathered.tally.special_files_skipped += 1;
             return Ok(Met::Done(Handled::SKIPPED));
         }
         made => made.at(Side::Target)?,
     };
-    cx.copied((entry.dir_ref, entry.name), metadata.kind, kept);
+    cx.copied((entry.dir_ref, entry.name), metadata.kind, preserved);
     Ok(Met::Done(Handled::COMPLETE))
 }

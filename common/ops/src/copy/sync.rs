@@ -61,21 +61,21 @@ impl CopyJob<'_> {
     /// Does for an entry what it needs.
     pub(super) fn sync_entry(
         &self,
-        rules: &SyncOptions,
+        criteria: &SyncOptions,
         entry: &Visit<'_>,
         cx: &mut Context<'_, '_>,
     ) -> Result<Handled, SideError> {
         let source = match entry.hint {
             // A directory is inspected when it is listed.
             Hint::Directory => None,
-            _ => Some(look::source_of(cx.env, rules, entry)?),
+            _ => Some(look::source_of(cx.env, criteria, entry)?),
         };
         cx.worker.gathered.seen = source;
         let kind = source.map_or(Kind::Directory, |source| source.kind);
         if source.is_some_and(|source| !cx.env.selection.admits(&source)) {
             return Ok(Handled::SKIPPED);
         }
-        let target = look::at_target(cx.env, rules, entry)?;
+        let target = look::at_target(cx.env, criteria, entry)?;
         let is_left = |source| self.links.leaves_for_links(entry, &source, target.as_ref(), cx);
         if source.is_some_and(is_left) {
             return Ok(Handled::SKIPPED);
@@ -85,14 +85,14 @@ impl CopyJob<'_> {
             self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
             return Ok(visit::leave_out(kind, cx));
         }
-        match decide(source, target, rules, cx.env.stage) {
+        match decide(source, target, criteria, cx.env.stage) {
             Action::LeaveMissing => Ok(keep_back(source.as_ref(), cx)),
             Action::Enter => Ok(Handled::directory(Visited::Directory)),
             Action::KeepInsteadOfDirectory => {
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(None, cx))
             }
-            Action::MakeDirectory if target.is_some() && !rules.mirrors => {
+            Action::MakeDirectory if target.is_some() && !criteria.mirrors => {
                 Err(Op::MakeDir.failed(Cause::KindDiffers)).at(Side::Target)
             }
             Action::MakeDirectory => {
@@ -105,32 +105,32 @@ impl CopyJob<'_> {
             Action::Create(_) if entry.in_order => Ok(Handled::LATER),
             Action::Create(source) => {
                 self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
-                if is_in_old_copy(rules, entry, &source, &self.upkeep.manifest, cx)? {
+                if is_in_old_copy(criteria, entry, &source, &self.upkeep.manifest, cx)? {
                     return Ok(Handled::COMPLETE);
                 }
                 self.visit_kind(entry, source.kind, cx)
             }
             Action::Keep(sides) => {
-                let is_joined = hard_links::is_joined(rules, entry, &sides, &self.large, cx)?;
+                let is_joined = hard_links::is_joined(criteria, entry, &sides, &self.large, cx)?;
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 let skipped = keep_back(Some(&sides.source), cx);
                 Ok(if is_joined { Handled::COMPLETE } else { skipped })
             }
-            Action::LookCloser(sides) => self.sync_existing(rules, entry, sides, cx),
+            Action::LookCloser(sides) => self.sync_existing(criteria, entry, sides, cx),
         }
     }
 
     fn sync_existing(
         &self,
-        rules: &SyncOptions,
+        criteria: &SyncOptions,
         entry: &Visit<'_>,
         sides: Sides,
         cx: &mut Context<'_, '_>,
     ) -> Result<Handled, SideError> {
-        let sides = &look::look_closer(cx.env, rules, entry, sides)?;
+        let sides = &look::look_closer(cx.env, criteria, entry, sides)?;
         let Sides { source, target } = sides;
         cx.reason = Reason::of(source, Some(target));
-        match decide_existing(sides, rules) {
+        match decide_existing(sides, criteria) {
             Existing::Nothing => self.satisfy(Need::Nothing, entry, source, cx),
             Existing::Keep => {
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
@@ -139,8 +139,10 @@ impl CopyJob<'_> {
             Existing::Replace { .. } if entry.in_order => Ok(Handled::LATER),
             Existing::Replace { directory } => {
                 let Upkeep { postponed, directories, .. } = &self.upkeep;
-                let is_made_way = directory && rules.mirrors;
-                if is_made_way && postponed.make_way(directories, rules, entry, source.kind, cx)? {
+                let is_made_way = directory && criteria.mirrors;
+                if is_made_way
+                    && postponed.make_way(directories, criteria, entry, source.kind, cx)?
+                {
                     return Ok(Handled::DEFERRED);
                 }
                 directories.before_change(cx.env, entry.dir_ref)?;
@@ -150,7 +152,7 @@ impl CopyJob<'_> {
                 hard_links::prepare_parting(entry, source.kind, &self.upkeep.directories, cx)?;
                 self.visit_kind(entry, source.kind, cx)
             }
-            Existing::Compare => match need(rules, entry, sides, &self.large, cx)? {
+            Existing::Compare => match need(criteria, entry, sides, &self.large, cx)? {
                 Need::ToBeSeen => Ok(Handled::BEGUN),
                 Need::Content | Need::Attributes if entry.in_order => Ok(Handled::LATER),
                 need => self.satisfy(need, entry, source, cx),
@@ -218,7 +220,7 @@ impl CopyJob<'_> {
 
 /// Determines what an entry of the right kind needs.
 pub(super) fn need(
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
     sides: &Sides,
     large: &LargeFiles,
@@ -242,7 +244,7 @@ pub(super) fn need(
             let env = cx.env;
             let is_in_doubt = || resume::is_in_doubt(env, entry.dir_ref, sides);
             let clue = || attributes::clue(env, entry.dir_ref, sides);
-            decide_content(sides, rules.change_test, is_in_doubt, clue)
+            decide_content(sides, criteria.change_test, is_in_doubt, clue)
         }
     };
     match content {
@@ -251,7 +253,7 @@ pub(super) fn need(
             return Ok(Need::Later);
         }
         Content::Unknown => {
-            return need_by_content(rules, entry, &*target_dir, sides, large, cx);
+            return need_by_content(criteria, entry, &*target_dir, sides, large, cx);
         }
         Content::SameByTime => {
             let is_by_storing = !target.known.contains(Fields::MTIME);
@@ -270,7 +272,7 @@ fn takes_requests(content: Content, kind: Kind, env: &Env<'_>) -> bool {
 
 /// Determines what a file of the right size needs, by its content.
 fn need_by_content(
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
     target_dir: &dyn Dir,
     sides: &Sides,
@@ -285,10 +287,10 @@ fn need_by_content(
     let files = [source, target];
     let size_bytes = sides.source.size_bytes;
     let is_large = size_bytes > cx.env.chunk_bytes(entry.dir_ref, size_bytes);
-    let way = Way::of(&*files[0], &*files[1], rules.evidence)?;
+    let way = Way::of(&*files[0], &*files[1], criteria.evidence)?;
     let check = way.check(&*files[0], &*files[1]);
     // Copying costs no more than downloading, where a comparison by content was not requested.
-    if check == Check::Downloaded && rules.change_test != ChangeTest::Content {
+    if check == Check::Downloaded && criteria.change_test != ChangeTest::Content {
         return Ok(Need::Content);
     }
     if is_large && way.known().is_none() {
@@ -306,7 +308,7 @@ fn need_by_content(
 /// Looks a missing file up in an older copy. Returns true if it is unchanged there, so that it was
 /// linked or is left out.
 fn is_in_old_copy(
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
     source: &Metadata,
     manifest: &Manifest<'_>,
@@ -320,10 +322,10 @@ fn is_in_old_copy(
     let Ok(old_dir) = old_copy.open_dir(entry.dir_ref.path()) else { return Ok(false) };
     let Ok(old) = old_dir.stat(entry.name) else { return Ok(false) };
     let sides = Sides { source: *source, target: old };
-    if !is_unchanged(rules, entry, &*old_dir, &sides, cx)? {
+    if !is_unchanged(criteria, entry, &*old_dir, &sides, cx)? {
         return Ok(false);
     }
-    if rules.old_copy.as_ref().is_some_and(|old| old.unchanged == Unchanged::LeftOut) {
+    if criteria.old_copy.as_ref().is_some_and(|old| old.unchanged == Unchanged::LeftOut) {
         cx.worker.gathered.meet(source);
         cx.worker.gathered.tally.synced.unchanged += 1;
         return Ok(true);
@@ -386,13 +388,14 @@ pub(super) fn repair(
     let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let plain = Plain::of_entry(cx.env.options, source, &*dir).at(Side::Target)?;
     let attributes = policy::of_any(cx.env.options, source, xattrs, plain);
-    let kept = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
+    let preserved = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
     cx.worker.gathered.tally.synced.attributes_set += 1;
-    cx.worker.gathered.tally.xattrs_not_preserved += u64::from(kept.xattrs_lost);
-    cx.worker.gathered.tally.attributes_not_preserved += u64::from(kept.attributes_lost);
-    cx.worker.gathered.tally.object_properties_not_preserved += u64::from(kept.properties_lost);
+    cx.worker.gathered.tally.xattrs_not_preserved += u64::from(preserved.xattrs_lost);
+    cx.worker.gathered.tally.attributes_not_preserved += u64::from(preserved.attributes_lost);
+    cx.worker.gathered.tally.object_properties_not_preserved +=
+        u64::from(preserved.properties_lost);
     cx.record(change::Action::SetAttributes, (entry.dir_ref, entry.name.to_bytes()), source.kind);
-    cx.check_given(entry.dir_ref, name, kept);
+    cx.check_given(entry.dir_ref, name, preserved);
     Ok(())
 }
 
@@ -408,7 +411,7 @@ fn keep_back(source: Option<&Metadata>, cx: &mut Context<'_, '_>) -> Handled {
 /// Returns whether a file of another copy, in that directory, has the content of the source by the
 /// change test, and all attributes that it is to have.
 pub(super) fn is_unchanged(
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
     dir: &dyn Dir,
     sides: &Sides,
@@ -419,18 +422,18 @@ pub(super) fn is_unchanged(
     if !are_files || source.size_bytes != target.size_bytes {
         return Ok(false);
     }
-    let is_same = match (rules.change_test, attributes::clue(cx.env, entry.dir_ref, sides)) {
+    let is_same = match (criteria.change_test, attributes::clue(cx.env, entry.dir_ref, sides)) {
         (ChangeTest::SizeOnly, _) | (ChangeTest::SizeAndTime, Clue::Same) => true,
         (ChangeTest::SizeAndTime, Clue::Differs) => false,
         (ChangeTest::Content, _) | (ChangeTest::SizeAndTime, Clue::Unclear) => {
-            has_same_content(rules, entry, dir, sides, cx)?
+            has_same_content(criteria, entry, dir, sides, cx)?
         }
     };
     Ok(is_same && attributes::attributes_needed(entry, dir, sides, cx)? == Need::Nothing)
 }
 
 fn has_same_content(
-    rules: &SyncOptions,
+    criteria: &SyncOptions,
     entry: &Visit<'_>,
     dir: &dyn Dir,
     sides: &Sides,
@@ -440,7 +443,7 @@ fn has_same_content(
     let name = cx.env.target_name(entry.dir_ref, entry.name);
     let Ok(other) = dir.open_file(name) else { return Ok(false) };
     let files = [source, other];
-    let way = Way::of(&*files[0], &*files[1], rules.evidence)?;
+    let way = Way::of(&*files[0], &*files[1], criteria.evidence)?;
     is_same_content(way, &files, sides.source.size_bytes, cx)
 }
 

@@ -59,8 +59,8 @@ impl CopyJob<'_> {
         if cx.env.named.is_some() && cx.env.selection.is_named_part(&**entry.dir, entry.name) {
             return Ok(Handled::SKIPPED);
         }
-        if let Some(rules) = &cx.env.options.sync {
-            return self.sync_entry(rules, entry, cx);
+        if let Some(criteria) = &cx.env.options.sync {
+            return self.sync_entry(criteria, entry, cx);
         }
         match (entry.hint, cx.env.options.symlinks) {
             (Hint::File | Hint::Object(_) | Hint::Recorded(_), _) => {
@@ -237,12 +237,12 @@ impl Visitor for CopyJob<'_> {
     /// Returns whether most entries are only inspected: those of a synchronisation that exist on
     /// both sides. A copy opens each file, and no attributes are prefetched for that.
     fn inspects(&self, dir_ref: &DirRef) -> bool {
-        let rules = self.env.options.sync.as_ref();
+        let criteria = self.env.options.sync.as_ref();
         dir_ref.trees() == Trees::Both
             && !self.env.target(dir_ref).holds_objects()
             // A manifest needs the content of unchanged files, too.
             && !self.env.has_manifest
-            && rules.is_some_and(|rules| rules.change_test != ChangeTest::Content)
+            && criteria.is_some_and(|criteria| criteria.change_test != ChangeTest::Content)
     }
 
     fn settle(&self, worker: &mut CopyWorker) {

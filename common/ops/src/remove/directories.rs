@@ -44,7 +44,7 @@ impl RemoveJob<'_> {
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) -> bool {
-        if self.kept.has(at.0, at.1) {
+        if self.retained.has(at.0, at.1) {
             return false;
         }
         if self.options.dry_run {
@@ -56,7 +56,7 @@ impl RemoveJob<'_> {
             Ok(false) => {}
             // A named directory may have entries that are not named.
             Err(error) if self.named.is_some() && is_full(&error) => {
-                self.kept.add(at.0, at.1);
+                self.retained.add(at.0, at.1);
                 return false;
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use ::store::{Dir, SourceFile, StagedFile, Store};
 use posix::PosixStore;
 use types::content::chunk::Extent;
 use types::content::crc64::{Crc64, Crc64Nvme};
-use types::entry::{Identity, Kept, Kind, Metadata};
+use types::entry::{Identity, Kind, Metadata, Preserved};
 use types::error::{Cause, Op, Result};
 use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_WHOLE_BYTES_MAX};
 
@@ -60,9 +60,9 @@ impl Agent {
             }
             Request::Close { at } => self.joined(&at)?.close().map(|_| Answer::Done),
             Request::Abandon { at } => self.joined(&at)?.abandon().map(|()| Answer::Done),
-            Request::Commit { new, inode } => self.commit(&new, inode).map(Answer::Kept),
+            Request::Commit { new, inode } => self.commit(&new, inode).map(Answer::Preserved),
             Request::Put { new, extents, size_bytes } => {
-                self.put(&new, &extents, size_bytes, data).map(Answer::Kept)
+                self.put(&new, &extents, size_bytes, data).map(Answer::Preserved)
             }
             _ => Err(Op::Open.errno(libc::EBADMSG)),
         }
@@ -154,7 +154,7 @@ impl Agent {
     /// Completes a staged file. Where an earlier request of a broken connection has done that, the
     /// file of that inode has its final name already, and its attributes are set again, to tell
     /// which of them are kept.
-    fn commit(&self, new: &New, inode: u64) -> Result<Kept> {
+    fn commit(&self, new: &New, inode: u64) -> Result<Preserved> {
         let [staged, name] = names(&new.at)?;
         let dir = self.dir(&new.at.dir)?;
         let committed = match self.staged_here(&*dir, new, inode)? {
@@ -165,10 +165,10 @@ impl Agent {
         if committed.is_ok() || staged == name || !is_done() {
             return committed;
         }
-        let kept = dir.set_entry_attributes(&name, Kind::File, &new.attributes)?;
+        let preserved = dir.set_entry_attributes(&name, Kind::File, &new.attributes)?;
         let mtime = dir.stat(&name)?.mtime;
         let timestamps_truncated = new.attributes.times.is_some_and(|times| times.mtime != mtime);
-        Ok(Kept { timestamps_truncated, ..kept })
+        Ok(Preserved { timestamps_truncated, ..preserved })
     }
 
     /// Opens a staged file to complete it. It is taken back from the owner that it was given
@@ -191,7 +191,13 @@ impl Agent {
         root.store.adopt_staged(&new.at.dir.checked()?, &file, inode)
     }
 
-    fn put(&self, new: &New, extents: &[Extent], size_bytes: u64, data: &[u8]) -> Result<Kept> {
+    fn put(
+        &self,
+        new: &New,
+        extents: &[Extent],
+        size_bytes: u64,
+        data: &[u8],
+    ) -> Result<Preserved> {
         let [staged, name] = names(&new.at)?;
         let dir = self.dir(&new.at.dir)?;
         let staged = dir.stage_file(&new.file(&staged, &name))?;

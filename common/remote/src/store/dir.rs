@@ -8,7 +8,7 @@ use ::store::{
     Dir, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, RemoteAddress, SourceFile, StagedFile,
 };
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Xattrs};
 use types::error::{Cause, Op, Result};
 use types::limits::{REMOTE_REQUEST_ATTEMPTS, REMOTE_WHOLE_BYTES_MAX};
 use types::path::{Name, RelPath};
@@ -143,22 +143,22 @@ impl RemoteDir {
         name: &Name,
         entry: &NewEntry,
         attributes: &Attributes,
-    ) -> Result<Kept> {
+    ) -> Result<Preserved> {
         self.changes(name);
         let answer = self.root.ask_each(op, &|attempt| Request::Make {
             at: self.staged_as(renamed(staged, attempt), name),
             entry: entry.clone(),
             attributes: attributes.clone(),
         })?;
-        answered!(op, answer, Answer::Kept(kept) => kept)
+        answered!(op, answer, Answer::Preserved(preserved) => preserved)
     }
 
-    fn set(&self, entry: Option<(&Name, Kind)>, attributes: &Attributes) -> Result<Kept> {
+    fn set(&self, entry: Option<(&Name, Kind)>, attributes: &Attributes) -> Result<Preserved> {
         let entry = entry.map(|(name, kind)| (name.to_bytes().to_vec(), kind));
         let attributes = attributes.clone();
         let request = Request::SetAttributes { dir: self.at(), entry, attributes };
         let answer = self.root.ask(Op::SetMode, &request)?;
-        answered!(Op::SetMode, answer, Answer::Kept(kept) => kept)
+        answered!(Op::SetMode, answer, Answer::Preserved(preserved) => preserved)
     }
 }
 
@@ -301,11 +301,11 @@ impl Dir for RemoteDir {
             .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
-    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Preserved> {
         self.make(Op::Symlink, link.staged, link.name, &link.into(), &link.attributes)
     }
 
-    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Preserved> {
         let NewSpecial { staged, name, attributes, .. } = special;
         self.make(Op::MakeSpecial, staged, name, &special.into(), attributes)
     }
@@ -316,7 +316,7 @@ impl Dir for RemoteDir {
         answered!(Op::Stat, answer, Answer::Number(number) => number)
     }
 
-    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Preserved> {
         self.is_left();
         self.set(None, attributes)
     }
@@ -326,7 +326,7 @@ impl Dir for RemoteDir {
         name: &Name,
         kind: Kind,
         attributes: &Attributes,
-    ) -> Result<Kept> {
+    ) -> Result<Preserved> {
         self.changes(name);
         self.set(Some((name, kind)), attributes)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::store::{NewFile, Receipt, Remains, StagedCapabilities, StagedFile};
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Kept};
+use types::entry::{Attributes, Preserved};
 use types::error::{Error, Op, Result};
 use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_WHOLE_BYTES_MAX, REMOTE_WINDOW};
 
@@ -147,7 +147,7 @@ impl RemoteStaged {
     }
 
     /// Sends a file that was collected, with its attributes.
-    fn put(&self, attributes: &Attributes) -> Result<Option<Kept>> {
+    fn put(&self, attributes: &Attributes) -> Result<Option<Preserved>> {
         let state = self.lock();
         let State::Collected { extents, data, size_bytes } = &*state else { return Ok(None) };
         let Some(new) = &self.new else { return Ok(None) };
@@ -157,7 +157,7 @@ impl RemoteStaged {
             Request::Put { new, extents: extents.clone(), size_bytes: *size_bytes }
         };
         let (reply, _) = self.root.host.ask(Op::Write, &request, data)?;
-        answered!(Op::Write, reply?, Answer::Kept(kept) => Some(kept))
+        answered!(Op::Write, reply?, Answer::Preserved(preserved) => Some(preserved))
     }
 }
 
@@ -275,9 +275,9 @@ impl StagedFile for RemoteStaged {
         Ok(None)
     }
 
-    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
-        if let Some(kept) = self.put(attributes)? {
-            return Ok(kept);
+    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Preserved> {
+        if let Some(preserved) = self.put(attributes)? {
+            return Ok(preserved);
         }
         let (at, is) = match self.settle() {
             Ok(settled) => settled,
@@ -289,7 +289,7 @@ impl StagedFile for RemoteStaged {
         };
         let new = self.new_at(at, attributes)?;
         let answer = self.root.ask(Op::Rename, &Request::Commit { new, inode: is.inode })?;
-        answered!(Op::Rename, answer, Answer::Kept(kept) => kept)
+        answered!(Op::Rename, answer, Answer::Preserved(preserved) => preserved)
     }
 
     /// Removes the staged file. Writes in progress are waited for: a late one finds no file.

@@ -91,7 +91,7 @@ impl Bucket {
             Ok(answer) => new.tags = Tags::These(as_header(answer.tag_set())),
             Err(error) if is_unknown(error.cause) => {}
             Err(error) if copy_tags == CopyTags::Auto && is_denied(error.cause) => {
-                new.kept.properties_lost = true;
+                new.preserved.properties_lost = true;
             }
             Err(error) => return Err(error),
         }
@@ -101,7 +101,7 @@ impl Bucket {
     /// Adds to an object that is copied onto itself the grants of its access control list, unless
     /// the operator sets another ACL. Its storage class and encryption come with its headers.
     pub fn as_it_was(&self, mut new: NewObject) -> Result<NewObject> {
-        new.kept.properties_lost |= new.headers.storage.is_locked;
+        new.preserved.properties_lost |= new.headers.storage.is_locked;
         if self.service.settings.object.acl.is_some() {
             return Ok(new);
         }
@@ -116,11 +116,11 @@ impl Bucket {
         match answer {
             Ok(answer) => match grants_of(&answer) {
                 Some(grants) => new.grants = grants,
-                None => new.kept.properties_lost = true,
+                None => new.preserved.properties_lost = true,
             },
             Err(error) if is_unknown(error.cause) => {}
             // It is unknown whether there is any grant to lose, so a loss is reported.
-            Err(error) if is_denied(error.cause) => new.kept.properties_lost = true,
+            Err(error) if is_denied(error.cause) => new.preserved.properties_lost = true,
             Err(error) => return Err(error),
         }
         Ok(new)

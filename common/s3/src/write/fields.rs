@@ -10,7 +10,7 @@ use crate::config::settings::ObjectOptions;
 use crate::read::object::Bucket;
 use crate::write::carried::{Grants, Tags};
 use crate::write::content_type;
-use types::entry::{Attributes, Kept, Kind, Owner, Time, Times};
+use types::entry::{Attributes, Kind, Owner, Preserved, Time, Times};
 use types::object::header_text;
 use types::object::headers::{ObjectHeaders, Storage};
 use types::object::metadata::{Facts, Schema, Scope, UserMetadata, Voids, fit, merge, write};
@@ -26,7 +26,7 @@ pub(crate) struct NewObject {
     /// The other standard headers, as the object has them of which this one is a copy.
     pub headers: ObjectHeaders,
     /// The record of which requested attributes the object preserves.
-    pub kept: Kept,
+    pub preserved: Preserved,
     /// The tags, where the object is a copy.
     pub tags: Tags,
     /// The grants of the access control list, where the object replaces itself.
@@ -75,11 +75,11 @@ impl NewObject {
         // the loss is reported.
         let fitted = fit(merge(&headers.user, write(schema, &facts, scope), voids));
         let is_asked = scope == Scope::Attributes;
-        let kept = Kept {
+        let preserved = Preserved {
             xattrs_lost: has_xattrs(attributes),
             attributes_lost: is_asked && schema == Schema::None || !fitted.dropped.is_empty(),
             is_unstored: !is_asked || schema == Schema::None || !fitted.dropped.is_empty(),
-            ..Kept::ALL
+            ..Preserved::ALL
         };
         let guessed = || {
             let name = key.rsplit('/').next().unwrap_or_default();
@@ -95,7 +95,7 @@ impl NewObject {
             content_type,
             headers,
             key,
-            kept,
+            preserved,
             tags: Tags::default(),
             grants: Grants::default(),
             replaces: None,

@@ -19,7 +19,7 @@ use store::{ObjectAddress, Receipt, Remains, Sender, SourceFile, StagedCapabilit
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::content::parts::{PART_BYTES_MAX, Parts};
-use types::entry::{Attributes, Kept, Proof};
+use types::entry::{Attributes, Preserved, Proof};
 use types::error::{Cause, Op, Result};
 use types::limits::BUFFER_BYTES;
 use types::service::ServiceFault;
@@ -165,15 +165,15 @@ impl ObjectStaged {
 
     /// Lets the service copy all of an object, with the attributes of `new`, in as few parts as it
     /// accepts, one after the other.
-    pub fn copy_all(bucket: &Bucket, new: NewObject, from: &ObjectAddress) -> Result<Kept> {
+    pub fn copy_all(bucket: &Bucket, new: NewObject, from: &ObjectAddress) -> Result<Preserved> {
         let cutoff_bytes = bucket.service.settings.copy_cutoff_bytes.unwrap_or(PART_BYTES_MAX);
         if new.size_bytes <= cutoff_bytes {
             let is_untagged = bucket.copy_with_tags(&new, from)?;
-            let properties_lost = new.kept.properties_lost || is_untagged;
-            return Ok(Kept { properties_lost, ..new.kept });
+            let properties_lost = new.preserved.properties_lost || is_untagged;
+            return Ok(Preserved { properties_lost, ..new.preserved });
         }
         let new = bucket.with_tags_of(new, from)?;
-        let kept = new.kept;
+        let preserved = new.preserved;
         let parts = Parts::of(new.size_bytes, cutoff_bytes);
         let parts = parts.map_err(|_| Op::Copy.errno(libc::EFBIG))?;
         let upload = begin(bucket, &new, parts.part_bytes, PartsFrom::TheService)?;
@@ -186,7 +186,7 @@ impl ObjectStaged {
             // The first error is reported, not that of the cleanup.
             let _ = copy.abort();
         }
-        completed.map(|_| kept)
+        completed.map(|_| preserved)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -533,7 +533,11 @@ impl StagedFile for ObjectStaged {
 
     /// Completes the object. Its attributes were sent when it was begun, because an object's
     /// metadata cannot be set later.
-    fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
+    fn commit(
+        self: Box<Self>,
+        attributes: &Attributes,
+        receipts: Vec<Receipt>,
+    ) -> Result<Preserved> {
         let proof = match &self.way {
             Way::Whole => self.put_whole()?,
             Way::Parts(upload) => {
@@ -551,10 +555,10 @@ impl StagedFile for ObjectStaged {
         if let Some(old) = &self.new.replaces {
             self.bucket.remove(old)?;
         }
-        let kept = self.new.kept;
-        let xattrs_lost = kept.xattrs_lost || has_xattrs(attributes);
-        let properties_lost = kept.properties_lost || self.lock().is_untagged;
-        Ok(Kept { xattrs_lost, properties_lost, proof: Some(proof), ..kept })
+        let preserved = self.new.preserved;
+        let xattrs_lost = preserved.xattrs_lost || has_xattrs(attributes);
+        let properties_lost = preserved.properties_lost || self.lock().is_untagged;
+        Ok(Preserved { xattrs_lost, properties_lost, proof: Some(proof), ..preserved })
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

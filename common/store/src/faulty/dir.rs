@@ -10,7 +10,7 @@ use crate::{
     StagedFile,
 };
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
+use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time, Xattrs};
 use types::error::{Op, Result};
 use types::lustre::layout::Layout;
 use types::object::key_range::KeyRange;
@@ -181,12 +181,12 @@ impl DirDecorator for FaultyDir {
         self.inner.abort_unrecorded_uploads(name, at)
     }
 
-    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Preserved> {
         self.strike(Op::Symlink, link.name)?;
         self.inner.make_symlink(link)
     }
 
-    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Preserved> {
         self.strike(Op::MakeSpecial, special.name)?;
         self.inner.make_special(special)
     }
@@ -196,7 +196,7 @@ impl DirDecorator for FaultyDir {
         name: &Name,
         kind: Kind,
         attributes: &Attributes,
-    ) -> Result<Kept> {
+    ) -> Result<Preserved> {
         self.strike(Op::SetMode, name)?;
         self.inner.set_entry_attributes(name, kind, attributes)
     }

@@ -7,7 +7,7 @@ use super::Faults;
 use crate::{Receipt, SourceFile, SourceFileDecorator, StagedFile, StagedFileDecorator};
 use types::content::chunk::Extent;
 use types::content::etag::PartedEtag;
-use types::entry::{Attributes, Kept, Metadata, Xattrs};
+use types::entry::{Attributes, Metadata, Preserved, Xattrs};
 use types::error::{Op, Result};
 use types::path::Name;
 
@@ -151,7 +151,11 @@ impl StagedFileDecorator for FaultyStaged {
         self.inner.close()
     }
 
-    fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
+    fn commit(
+        self: Box<Self>,
+        attributes: &Attributes,
+        receipts: Vec<Receipt>,
+    ) -> Result<Preserved> {
         if let Err(error) = self.strike(Op::Rename) {
             self.inner.abandon()?;
             return Err(error);

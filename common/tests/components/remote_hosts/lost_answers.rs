@@ -17,7 +17,7 @@ use remote::store::RemoteStore;
 use store::opening::OpenAs;
 use store::{Made, NewFile, Store};
 use types::content::transfer::{Rewriting, Transfer};
-use types::entry::{Attributes, Kept};
+use types::entry::{Attributes, Preserved};
 use types::error::Cause;
 use types::path::RelPath;
 
@@ -81,7 +81,7 @@ fn what_was_done_and_not_answered_is_not_taken_for_what_was_there() {
 }
 
 /// Stages a file of unknown size with some content, and completes it.
-fn commit_at(store: &RemoteStore, attributes: &Attributes) -> types::error::Result<Kept> {
+fn commit_at(store: &RemoteStore, attributes: &Attributes) -> types::error::Result<Preserved> {
     let root = store.open_dir(&RelPath::root()).unwrap();
     let new = NewFile { size_bytes: 7, ..NewFile::new(c".staged", c"file", attributes) };
     let staged = root.stage_file(&new).unwrap();
@@ -109,7 +109,7 @@ fn a_file_that_was_completed_and_not_answered_has_its_attributes() {
     let root = dir.path().as_os_str().as_encoded_bytes();
     let store = RemoteStore::open(&host, root, OpenAs::default()).unwrap();
     let attributes = Attributes { mode: Some(0o640), ..Attributes::default() };
-    assert_eq!(commit_at(&store, &attributes), Ok(Kept::ALL));
+    assert_eq!(commit_at(&store, &attributes), Ok(Preserved::ALL));
     assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
     assert_eq!(std::fs::read(&file).unwrap(), b"content");
 }
@@ -123,7 +123,7 @@ fn a_staged_file_is_completed_whichever_owner_the_file_system_shows() {
         losing(is_lost, move || std::os::unix::fs::chown(&staged, Some(65534), None).unwrap());
     let root = dir.path().as_os_str().as_encoded_bytes();
     let store = RemoteStore::open(&host, root, OpenAs::default()).unwrap();
-    assert_eq!(commit_at(&store, Attributes::NONE), Ok(Kept::ALL));
+    assert_eq!(commit_at(&store, Attributes::NONE), Ok(Preserved::ALL));
     assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"content");
 }
 

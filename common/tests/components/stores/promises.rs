@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
 use store::{Dir, Made, NewFile, NewSymlink, Store};
-use types::entry::{Attributes, Hint, Kept, Kind, Owner, Time, Times, Xattrs};
+use types::entry::{Attributes, Hint, Kind, Owner, Preserved, Time, Times, Xattrs};
 use types::error::Cause;
 use types::path::RelPath;
 
@@ -283,9 +283,9 @@ fn extended_attributes(root: &dyn Dir, _: &dyn Store) {
     let long = vec![0xff; 3000];
     let first = of(&[("user.one", b"1\0\n"), ("user.long", &long)]);
     let staged = root.stage_file(&new_file(c".staged", c"file")).unwrap();
-    let kept = staged.commit(&with(&first), Vec::new());
-    let kept = kept.map(|kept| Kept { proof: None, is_unstored: false, ..kept });
-    assert_eq!(kept, Ok(Kept::ALL));
+    let preserved = staged.commit(&with(&first), Vec::new());
+    let attributes = preserved.map(|it| Preserved { proof: None, is_unstored: false, ..it });
+    assert_eq!(attributes, Ok(Preserved::ALL));
     assert_eq!(root.xattrs(Some(c"file")).unwrap(), Some(first.clone()));
     assert_eq!(root.open_file(c"file").unwrap().xattrs().unwrap(), Some(first));
     let second = of(&[("user.one", b"2"), ("user.empty", b"")]);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attributes::acl;
 use crate::attributes::mode_change::ModeChange;
-use crate::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Xattrs};
+use crate::entry::{ACL_XATTRS, Attributes, Kind, Metadata, Owner, Preserved, SET_ID_BITS, Xattrs};
 use crate::error::{Error, Op};
 use crate::outcome::difference::Fields;
 
@@ -176,9 +176,9 @@ impl Keep {
 
     /// Returns the error of an entry that has not got an owner, group or mode that the operator
     /// sets. Preserving is best effort, but a requested value that cannot be set fails the entry.
-    pub fn refusal(&self, kept: Kept) -> Option<Error> {
+    pub fn refusal(&self, preserved: Preserved) -> Option<Error> {
         let Chown { uid, gid } = self.chown;
-        if uid.is_some() && kept.user_lost || gid.is_some() && kept.group_lost {
+        if uid.is_some() && preserved.user_lost || gid.is_some() && preserved.group_lost {
             return Some(Op::SetOwner.errno(libc::EPERM));
         }
         let op = match (self.chown == Chown::default(), &self.chmod) {
@@ -186,7 +186,7 @@ impl Keep {
             (true, Some(_)) => Op::SetMode,
             (true, None) => return None,
         };
-        kept.is_unstored.then(|| op.errno(libc::EOPNOTSUPP))
+        preserved.is_unstored.then(|| op.errno(libc::EOPNOTSUPP))
     }
 
     /// Returns true where any attribute of the source is preserved.
@@ -399,7 +399,7 @@ mod tests {
         assert_eq!(mode(&Keep::all()), Some(0o6755));
         let by_chance = Keep { owner: false, ..Keep::all() }.attributes_of(&file, None, 0o644);
         let mode_of =
-            |uid, gid| by_chance.mode_to_set(Kept::ALL, || Ok::<_, ()>(Owner { uid, gid }));
+            |uid, gid| by_chance.mode_to_set(Preserved::ALL, || Ok::<_, ()>(Owner { uid, gid }));
         assert_eq!(mode_of(7, 8), Ok(Some(0o6755)));
         assert_eq!(mode_of(0, 8), Ok(Some(0o2755)));
         assert_eq!(mode_of(7, 0), Ok(Some(0o4755)));

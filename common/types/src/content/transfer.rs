@@ -46,7 +46,7 @@ pub enum Atime {
     #[default]
     Set,
     /// Leaves it as it is (`O_NOATIME`), where the system allows that.
-    Kept,
+    Preserved,
 }
 
 /// Time at which written data is synchronised to storage.
@@ -81,7 +81,7 @@ pub enum Holes {
     /// Writes every byte: the file has no holes, or they are filled.
     None,
     /// Preserves the file's holes.
-    Kept,
+    Preserved,
     /// Preserves the file's holes, and makes holes of blocks of zeros.
     Made,
 }
@@ -191,7 +191,7 @@ impl Transfer {
             (Reflink::Never, _) | (_, Caching::Past) => InKernel::Forbidden,
         };
         let (holes, in_kernel) = match self.sparse {
-            Sparse::Auto if has_holes => (Holes::Kept, in_kernel),
+            Sparse::Auto if has_holes => (Holes::Preserved, in_kernel),
             Sparse::Auto => (Holes::None, in_kernel),
             Sparse::Always => (Holes::Made, InKernel::Forbidden),
             Sparse::Never => (Holes::None, InKernel::Forbidden),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Kept, Kind, Metadata, Proof};
+use crate::entry::{Kind, Metadata, Preserved, Proof};
 use crate::outcome::difference::{Fields, Findings, Presence};
 
 /// Adds the `counts` of another set of counts, and takes the `rest` out of it for the caller to add.
@@ -381,15 +381,15 @@ impl Tally {
     }
 
     /// Counts attributes that could not be set.
-    pub fn count_lost(&mut self, kept: Kept) {
-        self.owner_not_preserved += u64::from(kept.is_owner_lost());
-        self.xattrs_not_preserved += u64::from(kept.xattrs_lost);
-        self.attributes_not_preserved += u64::from(kept.attributes_lost);
-        self.object_properties_not_preserved += u64::from(kept.properties_lost);
-        self.layouts_not_set += u64::from(kept.layout_lost);
-        self.timestamps_truncated += u64::from(kept.timestamps_truncated);
+    pub fn count_lost(&mut self, preserved: Preserved) {
+        self.owner_not_preserved += u64::from(preserved.is_owner_lost());
+        self.xattrs_not_preserved += u64::from(preserved.xattrs_lost);
+        self.attributes_not_preserved += u64::from(preserved.attributes_lost);
+        self.object_properties_not_preserved += u64::from(preserved.properties_lost);
+        self.layouts_not_set += u64::from(preserved.layout_lost);
+        self.timestamps_truncated += u64::from(preserved.timestamps_truncated);
         let at = |proof| Proof::ALL.iter().position(|(own, ..)| *own == proof);
-        if let Some(at) = kept.proof.and_then(at) {
+        if let Some(at) = preserved.proof.and_then(at) {
             self.sent_files_by_check[at] += 1;
         }
     }

@@ -10,7 +10,7 @@ use types::path::parent;
 /// Hashes of eight bytes, one for each directory that stays and for each above it; all ranks have
 /// the same in the end.
 #[derive(Debug, Default)]
-pub struct Kept(Mutex<Hashes>);
+pub struct RetainedDirs(Mutex<Hashes>);
 
 #[derive(Debug, Default)]
 struct Hashes {
@@ -19,7 +19,7 @@ struct Hashes {
     news: Vec<u64>,
 }
 
-impl Kept {
+impl RetainedDirs {
     fn lock(&self) -> MutexGuard<'_, Hashes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,16 +67,16 @@ mod tests {
 
     #[test]
     fn all_above_what_stays_is_kept_and_told_once() {
-        let kept = Kept::default();
-        kept.add(1, b"a/b/c");
-        kept.add(1, b"a/b/d");
+        let retained = RetainedDirs::default();
+        retained.add(1, b"a/b/c");
+        retained.add(1, b"a/b/d");
         for path in [&b""[..], b"a", b"a/b", b"a/b/c", b"a/b/d"] {
-            assert!(kept.has(1, path));
+            assert!(retained.has(1, path));
         }
-        assert!(!kept.has(0, b"a") && !kept.has(1, b"a/bc"));
-        let news = kept.take_news();
-        assert_eq!((news.len(), kept.take_news().len()), (5, 0));
-        let other = Kept::default();
+        assert!(!retained.has(0, b"a") && !retained.has(1, b"a/bc"));
+        let news = retained.take_news();
+        assert_eq!((news.len(), retained.take_news().len()), (5, 0));
+        let other = RetainedDirs::default();
         other.extend(&news);
         assert!(other.has(1, b"a/b"));
     }

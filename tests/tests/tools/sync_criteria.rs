@@ -1,4 +1,4 @@
-//! Tests of dsync's rules where they meet: entries that are in the way, older copies, hard links. A
+//! Tests of dsync's criteria where they meet: entries that are in the way, older copies, hard links. A
 //! loss here would be one with exit code 0.
 
 use std::fs;
