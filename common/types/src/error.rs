@@ -470,6 +470,15 @@ impl Side {
             Self::Target => "target",
         }
     }
+
+    /// Returns the side that is compared with this one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Source => Self::Target,
+            Self::Target => Self::Source,
+        }
+    }
 }
 
 /// Error of an entry, with the tree in which it occurred.

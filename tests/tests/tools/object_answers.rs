@@ -194,6 +194,62 @@ fn parts_that_are_not_the_objects_are_an_error() {
     }
 }
 
+/// Behaviour that changes a byte of each of the next contents.
+fn damaging(number: usize, times: u64) -> Behaviour {
+    torn(Operation::GetObject, Tear::Flipped(number), Ending::LengthFits, times)
+}
+
+/// Writes a file that differs from an object of the server just as a damaged download of it does:
+/// by one bit, at that place in each chunk of 5 MiB.
+fn as_damaged(server: &ObjectServer, file: &Path, bytes: usize, place: usize) {
+    let mut content = trees::noise(bytes);
+    server.put_parts(BUCKET, "up/it", &[&content]);
+    content.chunks_mut(5 << 20).for_each(|chunk| chunk[place] ^= 1);
+    trees::write(file, &content);
+}
+
+/// Checks that a file is not called equal to an object because the download was damaged so that it
+/// is the file's content: the ETag says otherwise.
+#[test]
+fn a_damaged_download_that_equals_the_other_side_proves_nothing() {
+    for (bytes, place) in [(1, 0), (15 << 20, 7)] {
+        let (work, server) = (Sandbox::new(), served(Behaviour::default()));
+        let it = work.at("down/it");
+        let down = it.parent().unwrap();
+        as_damaged(&server, &it, bytes, place);
+        for pair in [["s3://data/up", text(down)], [text(down), "s3://data/up"]] {
+            server.behave(damaging(place, FOR_EVER));
+            let compare = ["dcmp", "-k", "5MiB", "--ignore", "mtime", pair[0], pair[1]];
+            let ended = go(&server, 2, &compare).expect(23);
+            assert!(ended.stderr.contains("does not match its ETag"), "{}", ended.stderr);
+            server.behave(Behaviour::default());
+            go(&server, 2, &compare).expect(1);
+        }
+        let sync = ["dsync", "-c", "-k", "5MiB"];
+        server.behave(damaging(place, FOR_EVER));
+        let up = [&sync[..], &[text(down), "s3://data/up"]].concat();
+        let ended = go(&server, 2, &up).expect(23);
+        assert!(ended.stderr.contains("does not match its ETag"), "{}", ended.stderr);
+        // The copy that follows has a check of its own.
+        server.behave(damaging(place, bytes.div_ceil(5 << 20) as u64));
+        let back = [&sync[..], &["s3://data/up", text(down)]].concat();
+        go(&server, 2, &back).expect(0);
+        assert!(fs::read(&it).unwrap() == trees::noise(bytes), "{bytes} bytes");
+    }
+}
+
+/// Checks two objects whose ETags differ, of which the first download is damaged.
+#[test]
+fn damaged_downloads_do_not_make_two_objects_equal() {
+    let server = served(Behaviour::default());
+    server.put_parts(BUCKET, "a/it", &[b"a"]);
+    server.put_parts(BUCKET, "b/it", &[b"`"]);
+    server.behave(damaging(0, 1));
+    let ended = go(&server, 1, &["dcmp", "--ignore", "mtime", "s3://data/a", "s3://data/b"]);
+    assert_eq!(server.reset_counts().torn(), 1);
+    assert!(ended.expect(23).stderr.contains("does not match its ETag"));
+}
+
 /// Checks that a comparison with objects that have no checksum reads only the files, and the
 /// objects only where that is inconclusive.
 #[test]

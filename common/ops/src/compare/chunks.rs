@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{Way, is_same_by_sums, is_same_extent, open_version, outcome_of_sum, summed};
+use super::content::{Way, is_same_by_sums, is_same_extent, open_version, summed};
 use super::{CompareJob, CompareTask, CompareWorker, Opened, Pair};
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::walk::Visit;
@@ -230,10 +230,11 @@ impl CompareJob<'_> {
         let size_bytes = file.pair.source.size_bytes;
         // The ETag was no MD5 of the content, so it proves nothing either way: the bytes decide.
         if outcome == Outcome::Done && file.way.is_disproved(&receipts, size_bytes) {
-            self.queue_chunks(LargePair { way: Way::Bytes, ..file }, context);
+            let way = file.way.after_name();
+            self.queue_chunks(LargePair { way, ..file }, context);
             return context.release();
         }
-        let outcome = outcome_of_sum(outcome, file.way.expected(), &receipts, size_bytes);
+        let outcome = file.way.verdict(outcome, &receipts, size_bytes);
         self.tell_verdict(file, outcome, worker, context);
         context.release();
     }

@@ -14,12 +14,13 @@ use host::aligned::AlignedBuffer;
 use store::{Dir, Receipt, Sender, SourceFile};
 use types::content::chunk::{Cut, Extent};
 use types::content::crc64::{Crc64, Crc64Nvme};
-use types::content::etag::{PartHasher, PartedEtag};
+use types::content::etag::{Etag, PartHasher, PartedEtag};
 use types::entry::Version;
 use types::error::{At, Cause, Op, Result, Side, SideError};
 use types::limits::S3_READ_AGAIN_BYTES_MAX;
 use types::outcome::tally::{Check, Compared};
 use types::path::Name;
+use types::service::ServiceFault;
 
 /// The method by which two files are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(crate) enum Way {
         is_same: bool,
     },
     /// One store has an ETag that may be the MD5 of its file, and the other file is read. If that
-    /// has another MD5, both are read, since an ETag need not be an MD5.
+    /// has another MD5, both are read, since an ETag need not be an MD5: see [`Self::after_name`].
     Name {
         /// The side whose file is read.
         read: Side,
@@ -48,6 +49,13 @@ pub(crate) enum Way {
     },
     /// Equal ETags of both stores, in the form of an MD5, are the evidence.
     Names,
+    /// Every byte of both files is read, although the ETag of one store says that they differ.
+    /// Bytes that are equal contradict it, and prove nothing: those of a damaged download may be
+    /// equal to a file that differs from the object.
+    Contested {
+        /// The side whose store has the ETag.
+        named: Side,
+    },
 }
 
 impl Way {
@@ -74,7 +82,11 @@ impl Way {
             let etag = etag.filter(|etag| etag.part_bytes <= S3_READ_AGAIN_BYTES_MAX);
             etag.map_or(Self::Bytes, |etag| Self::Name { read, etag })
         };
+        let is_whole = |etag: Option<Etag>| etag.is_some_and(|etag| !etag.is_of_parts());
+        let are_whole = is_whole(names.0) && is_whole(names.1);
         Ok(match sums {
+            (Some(source), Some(target)) => Self::Sums { is_same: source == target },
+            _ if are_whole && names.0 != names.1 => Self::Contested { named: Side::Source },
             (None, None) => match names {
                 (Some(source), Some(target)) if source == target => Self::Names,
                 (Some(_), None) => by_name(source.parted_etag().at(Side::Source)?, Side::Target),
@@ -83,8 +95,31 @@ impl Way {
             },
             (None, Some(expected)) => Self::Sum { read: Side::Source, expected },
             (Some(expected), None) => Self::Sum { read: Side::Target, expected },
-            (Some(source), Some(target)) => Self::Sums { is_same: source == target },
         })
+    }
+
+    /// Returns the method for a file whose ETag is not the MD5 of the other file. An ETag of a
+    /// single part stays an objection, as it is to a download; the size of several parts may have
+    /// been guessed wrongly, so that theirs says nothing.
+    pub fn after_name(self) -> Self {
+        match self {
+            Self::Name { read, etag } if etag.is_reported && etag.parts() == 1 => {
+                Self::Contested { named: read.other() }
+            }
+            _ => Self::Bytes,
+        }
+    }
+
+    /// Verifies that no ETag contradicts a comparison that found all bytes equal.
+    ///
+    /// # Errors
+    /// Returns the service fault `WrongEtag` of the side whose ETag says otherwise.
+    fn check_equal(self) -> std::result::Result<(), SideError> {
+        let wrong = Op::Read.failed(Cause::Service(ServiceFault::WrongEtag));
+        match self {
+            Self::Contested { named } => Err(SideError { side: named, error: wrong }),
+            _ => Ok(()),
+        }
     }
 
     /// Builds the task that compares all chunks of a large file of rank `owner`, which has yet to
@@ -136,15 +171,22 @@ impl Way {
         match self {
             Self::Sums { is_same } => Some(is_same),
             Self::Names => Some(true),
-            Self::Bytes | Self::Sum { .. } | Self::Name { .. } => None,
+            Self::Bytes | Self::Contested { .. } | Self::Sum { .. } | Self::Name { .. } => None,
         }
     }
 
-    /// Returns the checksum that the content to be read must have.
-    pub fn expected(self) -> Option<Crc64> {
+    /// Gives the verdict on a large file by the outcome of all its chunks.
+    pub fn verdict(self, of_chunks: Outcome, receipts: &[Receipt], size_bytes: u64) -> Outcome {
+        if of_chunks != Outcome::Done {
+            return of_chunks;
+        }
         match self {
-            Self::Sum { expected, .. } => Some(expected),
-            _ => None,
+            Self::Sum { expected, .. }
+                if Receipt::crc64_of(receipts, size_bytes) != Some(expected) =>
+            {
+                Outcome::Differs
+            }
+            _ => Outcome::of(self.check_equal().map(|()| Outcome::Done)),
         }
     }
 
@@ -155,8 +197,10 @@ impl Way {
             Self::Sum { read, .. } if is_object(of_side(read, source, target)) => Check::Downloaded,
             Self::Sum { .. } | Self::Sums { .. } => Check::Checksum,
             Self::Name { .. } | Self::Names => Check::Etag,
-            Self::Bytes if is_object(source) || is_object(target) => Check::Downloaded,
-            Self::Bytes => Check::Read,
+            Self::Bytes | Self::Contested { .. } if is_object(source) || is_object(target) => {
+                Check::Downloaded
+            }
+            Self::Bytes | Self::Contested { .. } => Check::Read,
         }
     }
 }
@@ -213,7 +257,8 @@ fn is_same_whole(
             let file = of_side(read, source, target);
             let md5s = part_md5s_to_end(file, etag.part_bytes, buffers).at(read)?;
             if !etag.is_of(&md5s) {
-                return is_same_whole(Way::Bytes, source, target, size_bytes, reading, buffers);
+                let way = way.after_name();
+                return is_same_whole(way, source, target, size_bytes, reading, buffers);
             }
             true
         }
@@ -226,29 +271,17 @@ fn is_same_whole(
             };
             sum.at(read)? == expected
         }
-        Way::Bytes if size_bytes == 0 => is_same_to_end(source, target, buffers)?,
-        Way::Bytes => is_same_extent(source, target, whole, reading, buffers)?,
-    };
-    Ok((is_same, way.check(source, target)))
-}
-
-/// Combines the results of all chunks of a large file whose whole must have the checksum
-/// `expected`.
-pub(crate) fn outcome_of_sum(
-    outcome: Outcome,
-    expected: Option<Crc64>,
-    receipts: &[Receipt],
-    size_bytes: u64,
-) -> Outcome {
-    match (outcome, expected) {
-        (Outcome::Done, Some(expected))
-            if Receipt::crc64_of(receipts, size_bytes) == Some(expected) =>
-        {
-            Outcome::Done
+        Way::Bytes | Way::Contested { .. } if size_bytes == 0 => {
+            is_same_to_end(source, target, buffers)?
         }
-        (Outcome::Done, Some(_)) => Outcome::Differs,
-        (outcome, _) => outcome,
+        Way::Bytes | Way::Contested { .. } => {
+            is_same_extent(source, target, whole, reading, buffers)?
+        }
+    };
+    if is_same {
+        way.check_equal()?;
     }
+    Ok((is_same, way.check(source, target)))
 }
 
 /// Computes the checksum of an extent.

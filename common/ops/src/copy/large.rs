@@ -21,7 +21,7 @@ use super::upkeep::Upkeep;
 use super::verify::Arrived;
 use super::{CopyMessage, CopyTask};
 use crate::chunked::{ChunkTask, ChunkWork, Chunked, ChunksDone, Ended, Outcome};
-use crate::compare::content::{Way, outcome_of_sum};
+use crate::compare::content::Way;
 use crate::walk::Visit;
 use crate::walk::dir_ref::DirRef;
 use store::{Dir, Receipt, SourceFile, StagedFile};
@@ -196,10 +196,10 @@ impl LargeFiles {
                 cx.linked = linked;
                 let size_bytes = sides.source.size_bytes;
                 if outcome == Outcome::Done && way.is_disproved(&receipts, size_bytes) {
-                    self.begin_comparison((&dir_ref, &name), Way::Bytes, &sides, cx);
+                    self.begin_comparison((&dir_ref, &name), way.after_name(), &sides, cx);
                     return Some(Ending::Done(Progress::Open));
                 }
-                let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
+                let outcome = way.verdict(outcome, &receipts, size_bytes);
                 Some(Ending::Compared { dir_ref, name, sides, outcome })
             }
         }

@@ -28,12 +28,13 @@ use crate::walk::dir_ref::DirRef;
 use crate::walk::{Visit, Visited};
 use store::{Dir, SourceFile};
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Cause, Op, Side, SideError};
+use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::listed::change::{self, Reason};
 use types::outcome::compare::Clue;
 use types::outcome::difference::Fields;
 use types::outcome::tally::Check;
 use types::path::{self, Name};
+use types::service::ServiceFault;
 
 /// Need of an entry that exists at the target with the right kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -448,15 +449,17 @@ fn has_same_content(
 }
 
 /// Returns the result of a comparison that only saves work. Returns `None` where it is in doubt: a
-/// source that changes meanwhile is copied, with a check of its own; a target that cannot be read
-/// is copied, too, and the copy reports any error.
+/// source that changes meanwhile, or whose bytes contradict its ETag, is copied, with a check of its
+/// own; a target that cannot be read is copied, too, and the copy reports any error. A target whose
+/// bytes contradict its ETag is an error: where ETags are not MD5s, each run would copy it again.
 pub(super) fn unless_in_doubt<T>(compared: Result<T, SideError>) -> Result<Option<T>, SideError> {
+    let is_contradicted = |error: &Error| error.cause == Cause::Service(ServiceFault::WrongEtag);
+    let is_in_doubt = |SideError { side, error }: &SideError| match side {
+        Side::Source => error.cause == Cause::Changed || is_contradicted(error),
+        Side::Target => !is_contradicted(error),
+    };
     match compared {
-        Err(side_error)
-            if side_error.side == Side::Target || side_error.error.cause == Cause::Changed =>
-        {
-            Ok(None)
-        }
+        Err(side_error) if is_in_doubt(&side_error) => Ok(None),
         compared => compared.map(Some),
     }
 }
