@@ -23,7 +23,7 @@ use types::path::{Name, join};
 
 use crate::frame::{self, Frame, Greeting, VERSION};
 use crate::protocol::{
-    Answer, At, Mounts, NewEntry, Reply, Request, StagedAs, StatAs, checked_name,
+    Answer, At, Machine, Mounts, NewEntry, Reply, Request, StagedAs, StatAs, checked_name,
 };
 use lists::Lists;
 use paths::Paths;
@@ -35,12 +35,15 @@ pub struct AgentOptions {
     pub root: Option<Vec<u8>>,
     /// True if nothing may be changed.
     pub read_only: bool,
+    /// Machine of which the agent speaks for its own; `None` for that of this process.
+    pub machine: Option<Machine>,
 }
 
 /// State of an agent.
 struct Agent {
     paths: Paths,
     read_only: bool,
+    machine: Machine,
     roots: Mutex<BTreeMap<u32, Arc<OpenRoot>>>,
     lists: Lists,
     relative_devices: AtomicBool,
@@ -51,7 +54,8 @@ struct Agent {
 /// A root that the client has opened.
 struct OpenRoot {
     store: PosixStore,
-    /// Store of that root for pieces of files, which are not synced one by one.
+    /// Store of that root for pieces of files, which are not synced one by one unless several hosts
+    /// write them.
     pieces: PosixStore,
     device: u64,
     /// Path as the client gave it.
@@ -136,6 +140,7 @@ impl Agent {
         Ok(Self {
             paths: Paths::new(options.root.as_deref())?,
             read_only: options.read_only,
+            machine: options.machine.clone().unwrap_or_else(Machine::own),
             roots: Mutex::default(),
             lists: Lists::default(),
             relative_devices: false.into(),
@@ -163,7 +168,7 @@ impl Agent {
             Request::Begin { umask, relative_devices } => {
                 set_umask(umask & 0o777);
                 self.relative_devices.store(relative_devices, Ordering::SeqCst);
-                Ok(Answer::Done)
+                Ok(Answer::Machine(self.machine.clone()))
             }
             Request::Root { root, path, open_as } => {
                 self.open_root(root, path, open_as).map(Answer::Metadata)
@@ -249,7 +254,10 @@ impl Agent {
 
     fn open_root(&self, number: u32, path: Vec<u8>, open_as: OpenAs) -> Result<Metadata> {
         let mut transfer = open_as.transfer;
-        transfer.durable = Durable::Later;
+        // A file is synced once, by its last writer, unless others write it through other hosts.
+        if !self.relative_devices.load(Ordering::SeqCst) {
+            transfer.durable = Durable::Later;
+        }
         let store = self.paths.open(&path, open_as)?;
         let pieces = self.paths.open(&path, OpenAs { transfer, ..open_as })?;
         let metadata = store.root_metadata()?;

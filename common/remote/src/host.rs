@@ -2,6 +2,7 @@
 //! are needed, and made again where they break.
 
 mod doors;
+mod machines;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,10 +18,11 @@ use types::operand::root_view::{RootView, Sureness};
 use types::service::{Details, ServiceFault};
 
 use crate::connection::{Arrived, Broken, Connection, Link, Pending};
-use crate::protocol::{Answer, Request};
+use crate::protocol::{Answer, Machine, Request};
 use crate::shell::ShellOptions;
 use doors::Doors;
 pub(crate) use doors::drain;
+use machines::Machines;
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,12 +33,15 @@ pub struct HostSettings {
     pub shell: ShellOptions,
     /// Connections of each rank, at most.
     pub connections_max: u32,
+    /// Machine that was reached by the name, where that is one.
+    pub machine: Option<Machine>,
 }
 
 impl HostSettings {
     /// Settings for these hosts with the defaults.
     pub fn of(doors: Vec<String>) -> Self {
-        Self { doors, shell: ShellOptions::default(), connections_max: REMOTE_CONNECTIONS }
+        let shell = ShellOptions::default();
+        Self { doors, shell, connections_max: REMOTE_CONNECTIONS, machine: None }
     }
 }
 
@@ -46,6 +51,7 @@ pub type Dial = dyn Fn(&str) -> std::result::Result<Link, String> + Send + Sync;
 /// A host.
 pub struct Host {
     doors: Doors,
+    machines: Machines,
     connections_max: u32,
     connections: Mutex<Vec<Arc<Connection>>>,
     /// One thread at a time makes connections.
@@ -93,6 +99,7 @@ impl Host {
     pub fn dialled(settings: HostSettings, dial: Box<Dial>) -> Self {
         let id = Crc64::of(settings.doors.join(",").as_bytes()).0 | 1 << 63;
         Self {
+            machines: Machines::new(settings.doors.len() == 1, settings.machine),
             doors: Doors::new(settings.doors, dial),
             connections_max: settings.connections_max.max(1),
             connections: Mutex::default(),
@@ -121,12 +128,14 @@ impl Host {
         self.sent_before.load(Ordering::Relaxed) + open
     }
 
-    /// Makes the first connection.
+    /// Makes the first connection. Returns the machine that it leads to, where the host has one
+    /// name.
     ///
     /// # Errors
     /// One line that says which host cannot be reached, and why.
-    pub fn reach(&self) -> std::result::Result<(), String> {
-        self.connection().map(drop).map_err(|_| self.doors.complaint())
+    pub fn reach(&self) -> std::result::Result<Option<Machine>, String> {
+        self.connection().map_err(|_| self.doors.complaint())?;
+        Ok(self.machines.first().filter(|_| !self.has_several_doors()))
     }
 
     /// Sends a request until it is answered: again on another connection where its own breaks.
@@ -162,8 +171,9 @@ impl Host {
         data: &[u8],
     ) -> Result<(Arrived, Line)> {
         for attempt in first..REMOTE_REQUEST_ATTEMPTS {
-            let connection = self.connection().map_err(|_| self.given_up(op))?;
-            match connection.ask(&request(attempt), data) {
+            let request = request(attempt);
+            let connection = self.connection_for(&request).map_err(|_| self.given_up(op))?;
+            match connection.ask(&request, data) {
                 Ok(arrived) => return Ok((arrived, Line(Arc::downgrade(&connection)))),
                 Err(Broken) => self.forget(&connection),
             }
@@ -171,9 +181,25 @@ impl Host {
         Err(op.errno(libc::ENOTCONN))
     }
 
+    /// Sends a request to all agents that are connected.
+    ///
+    /// # Errors
+    /// The first error of any, and that of [`Host::ask`].
+    pub fn ask_all(&self, op: Op, request: &Request) -> Result<()> {
+        self.connection().map_err(|_| self.given_up(op))?;
+        for connection in lock(&self.connections).clone() {
+            match connection.ask(request, &[]) {
+                Ok((reply, _)) => drop(reply?),
+                // Its host is another one's door, or has restarted.
+                Err(Broken) => drop(self.ask(op, &|_| request.clone(), &[])?.0?),
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a request without waiting for its answer.
     pub fn begin(&self, request: &Request, data: &[u8]) -> Option<Pending> {
-        self.connection().ok()?.send(request, data).ok()
+        self.connection_for(request).ok()?.send(request, data).ok()
     }
 
     /// Waits for the answer to a request that has begun, and sends it again where its connection
@@ -204,13 +230,16 @@ impl Host {
         let _dialling = lock(&self.dialling);
         let mut found: Option<(Metadata, Seen)> = None;
         for connection in lock(&self.connections).clone() {
-            match self.open_by(&connection, number, path, open_as) {
+            let (metadata, seen) = match self.open_by(&connection, number, path, open_as) {
+                Ok(opened) => opened,
+                Err(Unopened::Broken) => continue,
                 Err(Unopened::Error(error)) => return Err(error),
-                Err(Unopened::Broken) => {}
-                Ok((metadata, seen)) => match &found {
-                    Some((_, first)) => first.agree(&seen).map_err(refused)?,
-                    None => found = Some((metadata, seen)),
-                },
+            };
+            if let Some((_, first)) = &found {
+                first.agree(&seen).map_err(refused)?;
+            } else {
+                self.check_others(&connection, &seen)?;
+                found = Some((metadata, seen));
             }
         }
         let (metadata, seen) = found.ok_or_else(|| Op::Open.errno(libc::ENOTCONN))?;
@@ -244,6 +273,26 @@ impl Host {
         Ok((metadata, Seen { inode: metadata.inode, view }))
     }
 
+    /// Verifies that another root is on the file system of those that are open, where there are
+    /// several doors: device numbers are relative to the root's then, and could not tell the two
+    /// apart.
+    fn check_others(&self, connection: &Connection, seen: &Seen) -> Result<()> {
+        let Some(view) = &seen.view else { return Ok(()) };
+        for root in lock(&self.roots).clone() {
+            let now = connection.ask(&Request::View { root: root.number, entry: None }, &[]);
+            let is_same = matches!(now, Ok((Ok(Answer::View(Some(other))), _))
+                if other.root.device == view.root.device);
+            if !is_same {
+                let shown = types::path::escaped(&root.path);
+                return Err(refused(format!(
+                    "not on the file system of \"{shown}\", from which it cannot be distinguished \
+                     through several hosts; name one host, or use a command for each"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets a root that is not used any more.
     pub fn close_root(&self, number: u32) {
         lock(&self.roots).retain(|root| root.number != number);
@@ -252,6 +301,18 @@ impl Host {
     /// Returns metadata whose device number is one of this host.
     pub fn shown(&self, metadata: Metadata) -> Metadata {
         Metadata { device: metadata.device ^ self.id, ..metadata }
+    }
+
+    /// Returns a connection for a request.
+    fn connection_for(
+        &self,
+        request: &Request,
+    ) -> std::result::Result<Arc<Connection>, Unreachable> {
+        let connection = self.connection()?;
+        if request.is_write() {
+            self.machines.note_write();
+        }
+        if self.machines.loss().is_some() { Err(Unreachable) } else { Ok(connection) }
     }
 
     /// Returns a connection: the least busy one, or a new one where all are busy.
@@ -314,7 +375,11 @@ impl Host {
         let relative_devices = self.has_several_doors();
         let begin = Request::Begin { umask: self.umask, relative_devices };
         let ended = |_| "the connection ended".to_owned();
-        connection.ask(&begin, &[]).map_err(ended)?.0.map_err(|error| error.to_string())?;
+        match connection.ask(&begin, &[]).map_err(ended)?.0 {
+            Ok(Answer::Machine(machine)) => self.machines.admit(machine)?,
+            Ok(_) => return Err(malformed(Op::Open).to_string()),
+            Err(error) => return Err(error.to_string()),
+        }
         for root in lock(&self.roots).clone() {
             let shown = types::path::escaped(&root.path);
             match self.open_by(connection, root.number, &root.path, root.open_as) {
@@ -330,7 +395,7 @@ impl Host {
 
     /// Returns the error of an operation for which no host can be reached.
     fn given_up(&self, op: Op) -> Error {
-        let message = Some(self.doors.complaint());
+        let message = self.machines.loss().cloned().or_else(|| Some(self.doors.complaint()));
         op.failed(Cause::Service(ServiceFault::HostGone))
             .with(Some(Details { message, ..Details::default() }))
     }

@@ -143,7 +143,7 @@ pub enum StatAs {
 #[allow(missing_docs, reason = "the names of the fields say it")]
 pub enum Request {
     /// Begins the session: the mask for new entries, and whether device numbers are to be relative
-    /// to the root's, because each of several hosts may have its own.
+    /// to the root's, because each of several hosts may have its own. The answer is the machine.
     Begin { umask: u32, relative_devices: bool },
     /// Opens the root of that number.
     Root { root: u32, path: Vec<u8>, open_as: OpenAs },
@@ -316,6 +316,23 @@ pub struct Mounts {
     pub is_reached: bool,
 }
 
+/// The machine that an agent runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Host name of it.
+    pub name: Vec<u8>,
+    /// ID of it until its next boot.
+    pub boot: Vec<u8>,
+}
+
+impl Machine {
+    /// Returns the machine of this process.
+    pub fn own() -> Self {
+        let name = rustix::system::uname().nodename().to_bytes().to_vec();
+        Self { name, boot: host::process::machine_id() }
+    }
+}
+
 /// A staged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedIs {
@@ -348,6 +365,7 @@ pub enum Answer {
     Preserved(Preserved),
     View(Option<RootView>),
     Mounts(Mounts),
+    Machine(Machine),
 }
 
 /// An answer, or the error of the operation.

@@ -192,7 +192,7 @@ impl Store for RemoteStore {
     }
 
     fn sync(&self) -> Result<()> {
-        self.root.ask(Op::Sync, &Request::Sync { root: self.root.number }).map(drop)
+        self.root.host.ask_all(Op::Sync, &Request::Sync { root: self.root.number })
     }
 
     /// Returns `None`: the clock of the other host is its own.

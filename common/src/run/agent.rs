@@ -54,7 +54,7 @@ fn run(args: &Args) -> Exit {
         return Exit::Usage;
     }
     let root = args.root.as_ref().map(|root| root.as_encoded_bytes().to_vec());
-    let options = AgentOptions { root, read_only: args.read_only };
+    let options = AgentOptions { root, read_only: args.read_only, machine: None };
     let served = std::io::stdin().as_fd().try_clone_to_owned().and_then(|input| {
         let output = console::output()?;
         serve(std::fs::File::from(input), std::fs::File::from(output), &options)

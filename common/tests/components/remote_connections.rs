@@ -10,13 +10,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use remote::agent::{AgentOptions, serve};
 use remote::connection::{Link, Pending};
 use remote::host::{Host, HostSettings};
-use remote::protocol::Request;
+use remote::protocol::{Machine, Request};
 use remote::store::RemoteStore;
 use store::opening::{OpenAs, Symlinks};
 use store::{Dir, Store};
 use types::error::Cause;
 use types::limits::{REMOTE_PAGE_ENTRIES, REMOTE_REQUESTS_OF_CONNECTION};
 use types::path::RelPath;
+use types::service::ServiceFault;
 
 /// Holds back answers while it is closed.
 #[derive(Default)]
@@ -57,17 +58,29 @@ impl Gateway {
 
     /// Returns a host with a door for each of these directories, which its agent takes for `/`.
     fn with_roots(roots: &[PathBuf]) -> Self {
+        Self::with_machines(roots, &[])
+    }
+
+    /// Returns a host whose agents are on these machines, in the order of the connections; all
+    /// further ones are on the last.
+    fn with_machines(roots: &[PathBuf], machines: &[(&str, &str)]) -> Self {
+        let machine = |(name, boot): &(&str, &str)| Machine {
+            name: name.as_bytes().to_vec(),
+            boot: boot.as_bytes().to_vec(),
+        };
+        let machines = machines.iter().map(machine).collect::<Vec<_>>();
         let doors = roots.iter().map(|root| root.display().to_string()).collect();
         let (gate, dialled) = (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
         let (of_first, count) = (Arc::clone(&gate), Arc::clone(&dialled));
         let dial = move |root: &str| {
             let root = Some(root.as_bytes().to_vec()).filter(|root| root != b"/");
-            let options = AgentOptions { root, read_only: false };
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            let machine = machines.get(number).or(machines.last()).cloned();
+            let options = AgentOptions { root, read_only: false, machine };
             let (agents_input, to) = std::io::pipe().unwrap();
             let (from, agents_output) = std::io::pipe().unwrap();
             std::thread::spawn(move || serve(agents_input, agents_output, &options));
-            let is_first = count.fetch_add(1, Ordering::SeqCst) == 0;
-            let gate = if is_first { Arc::clone(&of_first) } else { Arc::default() };
+            let gate = if number == 0 { Arc::clone(&of_first) } else { Arc::default() };
             Ok(Link { from: Box::new(Gated(from, gate)), to: Box::new(to), child: None })
         };
         let settings = HostSettings::of(doors);
@@ -165,16 +178,9 @@ fn run(program: &str, arguments: &[&str], at: &Path) {
     assert!(status.success(), "{program} {arguments:?} {}", at.display());
 }
 
-/// Returns whether this test may mount.
-fn may_mount() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 #[test]
 fn a_mount_below_that_is_gone_is_an_error_also_on_a_new_connection() {
-    if !may_mount() {
-        return;
-    }
+    suite_tests::need_root!();
     let tree = tempfile::tempdir().unwrap();
     let sub = tree.path().join("sub");
     std::fs::create_dir(&sub).unwrap();
@@ -191,9 +197,7 @@ fn a_mount_below_that_is_gone_is_an_error_also_on_a_new_connection() {
 
 #[test]
 fn doors_with_different_mounts_below_are_not_used_together() {
-    if !may_mount() {
-        return;
-    }
+    suite_tests::need_root!();
     let work = tempfile::tempdir().unwrap();
     let path = |name: &str| work.path().join(name);
     for name in ["tree", "tree/sub", "one", "two"] {
@@ -217,4 +221,60 @@ fn doors_with_different_mounts_below_are_not_used_together() {
     gateway.is_free_again(busy);
     assert!(gateway.dialled.load(Ordering::SeqCst) > 1);
     assert_eq!(first, second);
+}
+
+/// Returns the words of the service's fault in an error.
+fn words<T>(result: types::error::Result<T>) -> String {
+    let error = result.err().expect("is refused");
+    assert_eq!(error.cause, Cause::Service(ServiceFault::HostGone), "{error}");
+    error.details.and_then(|details| details.message).expect("says why")
+}
+
+#[test]
+fn a_host_that_restarts_after_something_was_written_ends_the_job() {
+    let tree = tempfile::tempdir().unwrap();
+    let root = [Path::new("/").to_owned()];
+    let gateway = Gateway::with_machines(&root, &[("h", "1"), ("h", "2"), ("h", "3")]);
+    let store = gateway.open(tree.path());
+    let open = || store.open_dir(&RelPath::root());
+    gateway.host.break_connections();
+    // Nothing was written so far.
+    open().unwrap().make_dir(c"made", 0o755).unwrap();
+    gateway.host.break_connections();
+    let first = words(open());
+    assert!(first.contains("h has restarted"), "{first}");
+    // It has restarted for every later operation, too.
+    assert_eq!(words(open()), first);
+    assert_eq!(words(store.sync()), first);
+}
+
+#[test]
+fn one_name_of_several_machines_is_used_for_the_first_alone() {
+    let tree = tempfile::tempdir().unwrap();
+    let root = [Path::new("/").to_owned()];
+    let gateway = Gateway::with_machines(&root, &[("login1", "1"), ("login2", "2")]);
+    let store = gateway.open(tree.path());
+    let busy = gateway.keep_busy(tree.path());
+    gateway.is_free_again(busy);
+    store.open_dir(&RelPath::root()).unwrap();
+    gateway.host.break_connections();
+    let why = words(store.open_dir(&RelPath::root()));
+    assert!(why.contains("USER@login1,USER@login2:PATH"), "{why}");
+}
+
+#[test]
+fn another_file_system_is_refused_where_several_hosts_number_devices() {
+    let (memory, disk) = (Path::new("/dev/shm"), Path::new("/proc"));
+    let roots = [Path::new("/").to_owned(), Path::new("/").to_owned()];
+    let several = Gateway::with_roots(&roots);
+    let first = several.open(memory);
+    let path = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
+    let why = words(RemoteStore::open(&several.host, &path(disk), OpenAs::default()));
+    assert!(why.contains("use a command for each"), "{why}");
+    several.open(memory);
+    drop(first);
+    let one = Gateway::new();
+    let stores = [one.open(memory), one.open(disk)];
+    let devices = stores.each_ref().map(|store| store.device().unwrap());
+    assert!(devices[0] != devices[1]);
 }

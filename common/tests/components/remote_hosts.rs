@@ -12,7 +12,7 @@ use remote::agent::{AgentOptions, serve};
 use remote::connection::Link;
 use remote::frame::{self, Greeting};
 use remote::host::{Host, HostSettings};
-use remote::protocol::{Answer, ListedEntry, Page, Reply, Request};
+use remote::protocol::{Answer, ListedEntry, Machine, Page, Reply, Request};
 use remote::store::RemoteStore;
 use store::opening::{OpenAs, Symlinks};
 use store::{NewFile, Store};
@@ -143,7 +143,7 @@ fn a_small_file_and_a_directory_take_one_round_trip_each() {
 
 #[test]
 fn an_agent_that_is_read_only_changes_nothing() {
-    let host = host(&AgentOptions { root: None, read_only: true }, usize::MAX);
+    let host = host(&AgentOptions { read_only: true, ..AgentOptions::default() }, usize::MAX);
     let (dir, store) = tree(&host);
     std::fs::write(dir.path().join("file"), "x").unwrap();
     let root = store.open_dir(&RelPath::root()).unwrap();
@@ -188,7 +188,9 @@ fn hostile(answer: impl Fn(&Request, u64) -> Vec<u8> + Send + Sync + 'static) ->
             Greeting::receive(&mut input).ok()?;
             while let Some(frame) = frame::receive::<Request>(&mut input).ok()? {
                 let bytes = match frame.message {
-                    Request::Begin { .. } => framed(frame.id, &Ok(Answer::Done), b""),
+                    Request::Begin { .. } => {
+                        framed(frame.id, &Ok(Answer::Machine(Machine::own())), b"")
+                    }
                     Request::Root { .. } => {
                         let root = Answer::Metadata(metadata(Kind::Directory));
                         framed(frame.id, &Ok(root), b"")
@@ -325,7 +327,7 @@ fn a_client_that_is_limited_to_a_directory_has_no_way_out() {
     // While it is open, others can open it, too.
     let _held = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
     let root = Some(path("root").as_os_str().as_encoded_bytes().to_vec());
-    let host = host(&AgentOptions { root, read_only: false }, usize::MAX);
+    let host = host(&AgentOptions { root, ..AgentOptions::default() }, usize::MAX);
     let following = OpenAs { symlinks: Symlinks::Follow, ..OpenAs::default() };
     let refused = RemoteStore::open(&host, b"", following).map(drop);
     assert_eq!(cause(refused), Cause::System(libc::EACCES));

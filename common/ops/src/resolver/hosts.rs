@@ -47,9 +47,9 @@ pub(super) fn add(
         return Ok(());
     }
     let HostOptions { shell, connections_max } = options.clone();
-    let settings = HostSettings { doors: path.doors(), shell, connections_max };
-    Host::new(settings.clone()).reach().map_err(|why| (Exit::Unusable, why))?;
-    reach.push(((*head).to_owned(), settings));
+    let settings = HostSettings { doors: path.doors(), shell, connections_max, machine: None };
+    let machine = Host::new(settings.clone()).reach().map_err(|why| (Exit::Unusable, why))?;
+    reach.push(((*head).to_owned(), HostSettings { machine, ..settings }));
     Ok(())
 }
 
