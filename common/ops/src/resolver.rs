@@ -2,6 +2,7 @@
 //! them are reached, once for all ranks.
 
 mod hosts;
+mod overlap;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -47,6 +47,7 @@ use types::content::transfer::Transfer;
 use types::entry::Metadata;
 use types::error::{Cause, Op, Result};
 use types::limits;
+use types::operand::lineage::Lineage;
 use types::operand::root_view;
 use types::operand::root_view::RootView;
 use types::outcome::compare::TimeRange;
@@ -361,6 +362,13 @@ pub fn remove_dir_path(path: &[u8]) -> Result<()> {
 pub fn is_below(path: &[u8], above: &Metadata) -> bool {
     let here = calls::open(OsStr::from_bytes(path), resolve::UP, Mode::empty());
     here.is_ok_and(|here| resolve::is_below(here, above))
+}
+
+/// Returns the directory at `path` with those above it; `None` where there is no such directory.
+pub fn lineage(path: &[u8]) -> Option<Lineage> {
+    let here = calls::open(OsStr::from_bytes(path), resolve::UP, Mode::empty()).ok()?;
+    let directories = view::lineage(here, &mounts::table()).ok()?;
+    Some(Lineage { machine: process::machine_id(), directories })
 }
 
 /// Returns the absolute path of the directory at `path` without symbolic links (proc_pid_fd(5)).

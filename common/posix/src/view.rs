@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
@@ -11,9 +11,11 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 
 use super::calls::{fstatfs, openat};
+use super::resolve::UP;
 use host::mounts::{self, Mount};
 use host::process::machine_id;
 use types::entry::Time;
+use types::limits::LINEAGE_DIRECTORIES_MAX;
 use types::operand::root_view::{RootView, Seen, is_known_by_origin};
 
 /// Types whose file system ID (`f_fsid`) is made of what is on the disk, or by chance; others make
@@ -53,6 +55,22 @@ pub(super) fn view(
     Ok(RootView { machine: machine_id(), root, below })
 }
 
+/// Views a directory, and those above it up to the root of the file system.
+pub(super) fn lineage(directory: OwnedFd, table: &[Mount]) -> Result<Vec<Seen>, Errno> {
+    let mut at = directory;
+    let mut directories: Vec<Seen> = Vec::new();
+    loop {
+        let seen = At::of(at.as_fd())?.seen(table)?;
+        // The root of the file system is its own parent.
+        let is_root = directories.last().is_some_and(|below| below.is_same(&seen, true));
+        if is_root || directories.len() >= LINEAGE_DIRECTORIES_MAX {
+            return Ok(directories);
+        }
+        directories.push(seen);
+        at = openat(&at, c"..", UP, Mode::empty())?;
+    }
+}
+
 /// Returns the points and device numbers of the mounts below a root, to notice when they change.
 pub(super) fn mounts_below(fd: BorrowedFd<'_>, table: &[Mount]) -> Vec<(Vec<u8>, u64)> {
     let Ok(at) = At::of(fd) else { return Vec::new() };
@@ -72,7 +90,7 @@ pub(super) fn is_reached(fd: BorrowedFd<'_>, table: &[Mount]) -> bool {
             |at: &At<'_>| (at.statx.stx_dev_major, at.statx.stx_dev_minor, at.statx.stx_ino);
         numbers(found) == numbers(&at)
     };
-    is_mounted && At::of(rustix::fd::AsFd::as_fd(&found)).is_ok_and(|found| is_same(&found))
+    is_mounted && At::of(found.as_fd()).is_ok_and(|found| is_same(&found))
 }
 
 impl<'f> At<'f> {
@@ -139,7 +157,7 @@ impl<'f> At<'f> {
             return Ok(None);
         }
         match open_entry(self.fd, OsStr::from_bytes(point), OFlags::NOFOLLOW) {
-            Ok(fd) => At::of(rustix::fd::AsFd::as_fd(&fd))?.seen(table).map(Some),
+            Ok(fd) => At::of(fd.as_fd())?.seen(table).map(Some),
             Err(Errno::ACCESS | Errno::PERM) => Ok(None),
             Err(errno) => Err(errno),
         }

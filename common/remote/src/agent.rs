@@ -187,6 +187,7 @@ impl Agent {
                 let above = Metadata { device: self.own(above.device, here), ..above };
                 Ok(Answer::Is(self.paths.is_below(&path, &above)))
             }
+            Request::Lineage { path } => Ok(Answer::Lineage(self.paths.lineage(&path))),
             Request::FoldsCase { root } => Ok(Answer::Is(self.root(root)?.store.folds_case())),
             Request::Sync { root } => self.root(root)?.store.sync().map(|()| Answer::Done),
             Request::View { root, entry } => {

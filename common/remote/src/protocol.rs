@@ -13,6 +13,7 @@ use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time, Xattrs};
 use types::error::{Error, Op, Result};
+use types::operand::lineage::Lineage;
 use types::operand::root_view::RootView;
 use types::path::RelPath;
 
@@ -157,6 +158,8 @@ pub enum Request {
     RealPath { path: Vec<u8> },
     /// Tells whether the directory at a path is another one, or below it.
     IsBelow { path: Vec<u8>, above: Metadata },
+    /// The directory at a path, with those above it.
+    Lineage { path: Vec<u8> },
     /// Tells whether names that differ only in case collide.
     FoldsCase { root: u32 },
     /// Syncs a tree to storage.
@@ -254,6 +257,7 @@ impl Request {
             | Self::StatPath { .. }
             | Self::RealPath { .. }
             | Self::IsBelow { .. }
+            | Self::Lineage { .. }
             | Self::FoldsCase { .. }
             | Self::Sync { .. }
             | Self::View { .. }
@@ -366,6 +370,7 @@ pub enum Answer {
     View(Option<RootView>),
     Mounts(Mounts),
     Machine(Machine),
+    Lineage(Option<Lineage>),
 }
 
 /// An answer, or the error of the operation.

@@ -13,6 +13,7 @@ use ::store::{Capabilities, Dir, Store};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Op, Result};
 use types::limits::SERVER_CLOCK_BEHIND_MAX;
+use types::operand::lineage::Lineage;
 use types::operand::root_view::RootView;
 use types::path::{Name, RelPath};
 
@@ -129,6 +130,15 @@ pub fn is_below(host: &Host, path: &[u8], above: &Metadata) -> bool {
     let above = host.shown(*above);
     let answer = ask_path(host, Op::Stat, &Request::IsBelow { path: path.to_vec(), above });
     matches!(answer, Ok(Answer::Is(true)))
+}
+
+/// Returns the directory at a path of a host, with those above it; `None` where there is no such
+/// directory.
+pub fn lineage(host: &Host, path: &[u8]) -> Option<Lineage> {
+    match ask_path(host, Op::Stat, &Request::Lineage { path: path.to_vec() }) {
+        Ok(Answer::Lineage(lineage)) => lineage,
+        _ => None,
+    }
 }
 
 /// Returns the path of a directory of a host, without symbolic links.

@@ -591,6 +591,9 @@ pub const REMOTE_HEAD_BYTES_MAX: usize = 1 << 20;
 pub const REMOTE_DATA_BYTES_MAX: usize = 1 << 20;
 /// Files up to this size travel in one message, together with their attributes.
 pub const REMOTE_WHOLE_BYTES_MAX: u64 = 256 << 10;
+/// Directories above a root that are inspected for whether another root is one of them: their
+/// metadata fits [`REMOTE_HEAD_BYTES_MAX`].
+pub const LINEAGE_DIRECTORIES_MAX: usize = 2000;
 /// Entries in one message of a listing: with names of 255 bytes they fit
 /// [`REMOTE_HEAD_BYTES_MAX`].
 pub const REMOTE_PAGE_ENTRIES: usize = 1000;

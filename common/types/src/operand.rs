@@ -2,6 +2,7 @@
 //! that nodes see the same root.
 
 pub mod container;
+pub mod lineage;
 pub mod location;
 pub mod placement;
 pub mod remote_path;

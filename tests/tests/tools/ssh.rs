@@ -188,3 +188,38 @@ fn a_comparison_by_content_moves_no_content() {
     crossed("dsync", &["-c"], 0);
     assert_same(&path("source"), &path("away"));
 }
+
+/// Checks that a directory is not copied into itself, nor deleted as extraneous, because it is named
+/// on another host, too.
+#[test]
+fn a_tree_with_two_names_is_recognized() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let path = |name: &str| work.path().join(name);
+    trees::small_files(&path("tree/source"), 1, 3);
+    let before = judge::picture(work.path());
+    let (source, tree) = (path("tree/source"), path("tree"));
+    let local = |path: &Path| path.display().to_string();
+    let other = |path: &Path| format!("root@localhost:{}", path.display());
+    for (name, source, target) in [
+        ("dsync -D", local(&source), there(&tree)),
+        ("dsync -D", there(&source), local(&tree)),
+        ("dsync -D", there(&source), other(&tree)),
+        ("dsync -D", local(&tree), there(&source)),
+        ("dsync", local(&tree), there(&source.join("new"))),
+        ("dcp", local(&source), there(&source.join("new"))),
+        ("dcp", local(&source), there(&tree)),
+    ] {
+        let (name, option) = name.split_once(' ').unwrap_or((name, "-v"));
+        let ended = run(through(&sshd, 1, name).args([option, &source, &target]));
+        assert!(ended.code.is_some_and(|code| code != 0), "{name} {source} {target}: {ended:?}");
+        let after = judge::picture(work.path());
+        assert_eq!(
+            judge::differences(&before, &after),
+            Vec::<String>::new(),
+            "{name} {source} {target}"
+        );
+    }
+    run(through(&sshd, 1, "dcp").args([&local(&source), &there(&path("tree/copy"))])).expect(0);
+}

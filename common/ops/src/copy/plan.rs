@@ -180,7 +180,12 @@ impl Placing {
         let walked = if self.merges_or_becomes() { &b""[..] } else { self.own_name() };
         let inside = Inside { source: &self.source.path, metadata: source, walked };
         let is_inside = self.is_directory && inside.holds(resolver, &self.target_path, selection);
-        is_inside.then_some(Cause::TargetInside)
+        if is_inside {
+            return Some(Cause::TargetInside);
+        }
+        let across = || resolver.overlap_across_hosts(&self.source.path, &self.target_path);
+        // A directory may be copied into one above it.
+        across().filter(|cause| self.is_directory && *cause != Cause::SourceInside)
     }
 
     /// True if the contents of the directory go into the target, instead of the directory itself

@@ -9,6 +9,7 @@ use ::store::opening::{OpenAs, Symlinks};
 use posix::PosixStore;
 use types::entry::Metadata;
 use types::error::{Op, Result};
+use types::operand::lineage::Lineage;
 use types::path::{join, without_end_slashes};
 use types::service::Details;
 
@@ -103,6 +104,10 @@ impl Paths {
 
     pub fn is_below(&self, given: &[u8], above: &Metadata) -> bool {
         self.directory(given).is_ok_and(|found| posix::is_below(&found.path, above))
+    }
+
+    pub fn lineage(&self, given: &[u8]) -> Option<Lineage> {
+        posix::lineage(&self.directory(given).ok()?.path)
     }
 
     pub fn real_path(&self, given: &[u8]) -> Option<Vec<u8>> {

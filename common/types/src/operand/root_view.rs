@@ -209,6 +209,27 @@ impl Agreement {
 }
 
 impl Seen {
+    /// Returns whether two entries that were inspected at about the same time are the same one.
+    /// Numbers do not tell across machines, since roots of different file systems often have equal
+    /// ones; the time of the last change, equal to the nanosecond, does.
+    pub fn is_same(&self, other: &Self, is_one_machine: bool) -> bool {
+        if self.system != other.system {
+            return false;
+        }
+        if is_one_machine && self.device == other.device {
+            return self.inode == other.inode;
+        }
+        let is_alike = self.inode == other.inode
+            && self.changed == other.changed
+            && are_alike(self.born.as_ref(), other.born.as_ref())
+            && are_alike(self.system_id.as_ref(), other.system_id.as_ref());
+        match Reach::of(self.system) {
+            Reach::Shared => is_alike,
+            Reach::Vague => is_alike && self.origin.is_some() && self.origin == other.origin,
+            Reach::Unknown => false,
+        }
+    }
+
     fn agree(
         &self,
         here: &Self,

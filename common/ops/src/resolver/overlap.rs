@@ -1,0 +1,71 @@
+//! Overlap of a source and a target that are reached in different ways: a tree that is mounted here
+//! and named on another host, too, or on two hosts.
+
+use std::sync::Arc;
+
+use super::StoreResolver;
+use types::error::{Cause, Side};
+use types::operand::lineage::Lineage;
+use types::operand::placement::Given;
+
+/// The nearest directory that exists at or above a path.
+struct Nearest {
+    lineage: Lineage,
+    /// True if it is at the path itself.
+    is_it: bool,
+}
+
+impl StoreResolver {
+    /// Returns why a directory and a target are not to be used together, if they are the same
+    /// directory or one is inside the other although their paths are on different hosts. Paths of
+    /// one host are compared by device and inode instead.
+    pub fn overlap_across_hosts(&self, source: &[u8], target: &[u8]) -> Option<Cause> {
+        if !self.are_on_different_hosts(source, target) {
+            return None;
+        }
+        let from = self.lineage(source)?;
+        let to = self.nearest(target)?;
+        if to.is_it && to.lineage.is_of_same(&from) {
+            Some(Cause::SameFile)
+        } else if to.lineage.is_below(&from) {
+            Some(Cause::TargetInside)
+        } else {
+            (to.is_it && from.is_below(&to.lineage)).then_some(Cause::SourceInside)
+        }
+    }
+
+    fn are_on_different_hosts(&self, source: &[u8], target: &[u8]) -> bool {
+        if self.is_object(Side::Source, source) || self.is_object(Side::Target, target) {
+            return false;
+        }
+        match [source, target].map(|path| self.hosts.of(path)) {
+            [None, None] => false,
+            [Some((source, _)), Some((target, _))] => !Arc::ptr_eq(source, target),
+            _ => true,
+        }
+    }
+
+    fn lineage(&self, path: &[u8]) -> Option<Lineage> {
+        match self.hosts.of(path) {
+            Some((host, below)) => remote::store::lineage(host, below),
+            None => posix::lineage(&self.local(path)),
+        }
+    }
+
+    /// Goes up from a path that does not exist yet.
+    fn nearest(&self, path: &[u8]) -> Option<Nearest> {
+        let below = self.hosts.of(path).map_or(path, |(_, below)| below);
+        let head = &path[..path.len() - below.len()];
+        let mut at = below.to_vec();
+        loop {
+            if let Some(lineage) = self.lineage(&[head, &at].concat()) {
+                return Some(Nearest { lineage, is_it: at == below });
+            }
+            let parent = Given::new(&at).parent();
+            if parent == at {
+                return None;
+            }
+            at = parent;
+        }
+    }
+}
