@@ -192,7 +192,7 @@ impl Args {
         let outputs = self.outputs();
         self.check_names(&outputs)?;
         let manifest = self.manifest.clone().map(OsStringExt::into_vec);
-        let tell = if self.common.json { LineFormat::Ndjson } else { LineFormat::Text };
+        let tell = self.common.line_format();
         let to_stdout = self.combined.as_ref().is_some_and(|file| file == "-");
         let lists_to_stdout = outputs.iter().any(|(_, file)| file == b"-");
         let listing = |file: &[u8]| match file {

@@ -17,7 +17,7 @@ use crate::walk::selection::Selection;
 use crate::walk::{self, WalkTask};
 use comm::Rank;
 pub use journals::DeadJournal;
-use s3::{ObjectStore, OpenUpload, UploadMarker};
+use s3::{OpenUpload, UploadMarker};
 use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
@@ -26,13 +26,14 @@ use types::listed::line::{LineFormat, write_plan};
 use types::operand::location::ObjectLocation;
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
+pub use uploads::Uploads;
 
 /// A location to be cleaned.
 pub enum CleanRoot {
     /// A bucket or prefix, whose incomplete uploads are aborted.
     Bucket {
         /// The objects of the location.
-        store: ObjectStore,
+        store: Box<dyn Uploads>,
         /// The location as the operator wrote it.
         location: ObjectLocation,
     },
@@ -65,8 +66,6 @@ pub struct CleanOptions {
     /// The time, in seconds since 1970-01-01 UTC, from which on changed things stay, because a job
     /// may still be at work on them.
     pub old_by_seconds: i64,
-    /// True if things are only listed, not removed.
-    pub dry_run: bool,
     /// The format in which removals are listed; `None` where they are not.
     pub plan_as: Option<LineFormat>,
 }
@@ -158,7 +157,7 @@ impl CleanJob {
         self.roots.iter().zip(0..).flat_map(seeds).collect()
     }
 
-    /// Removes something, or only lists it in a dry run. Returns whether it was removed.
+    /// Lists and removes something. Returns whether it was removed.
     fn remove(
         &self,
         shown: &[u8],
@@ -171,12 +170,12 @@ impl CleanJob {
             write_plan(format, verb, shown, &mut worker.lines);
             worker.send_lines(context, false);
         }
-        match if self.options.dry_run { Ok(()) } else { remove() } {
+        match remove() {
             // The job that staged it has completed it meanwhile, or someone else has removed it.
             Err(error) if error.cause.is_vanished() => false,
             Ok(()) => {
                 worker.tally.leftovers.removed += 1;
-                !self.options.dry_run
+                true
             }
             Err(error) => {
                 self.fail(shown, error, worker, context);

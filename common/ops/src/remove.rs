@@ -46,8 +46,6 @@ use waiting::{QueuedObject, Waiting};
 /// Options of a removal; those of rank 0 apply to all ranks.
 #[derive(Debug, Clone, Copy)]
 pub struct RemoveOptions {
-    /// True if nothing is removed.
-    pub dry_run: bool,
     /// Format of the lines that list the entries that are removed, or would be.
     pub told_as: Option<LineFormat>,
     /// Format of the record of what is removed, where one is kept.
@@ -149,7 +147,7 @@ impl<'c> RemoveJob<'c> {
 
     /// True if a root is to be removed with all its contents, as far as all ranks know.
     pub fn removes_all_of(&self, root: u32) -> bool {
-        !self.options.dry_run && self.named.is_none() && !self.retained.has(root, b"")
+        self.named.is_none() && !self.retained.has(root, b"")
     }
 
     /// Takes out the objects that did not fill a request.
@@ -268,8 +266,6 @@ impl<'c> RemoveJob<'c> {
         }
         if !self.means(root, below, kind, known.as_ref()) {
             self.left_out(dir_ref);
-        } else if self.options.dry_run {
-            self.removed((root, below), kind, worker, context);
         } else if let Some(keys) = entry.dir.keys_of(Some((entry.name, kind)))? {
             self.queue_objects((root, below), kind, keys, worker, context);
         } else {

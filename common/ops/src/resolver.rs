@@ -22,6 +22,7 @@ use s3::config::settings::{S3Options, Settings};
 use s3::{ObjectStore, Service, resolve};
 use serde::{Deserialize, Serialize};
 use store::Store;
+use store::dry_run::DryRunStore;
 use store::opening::{OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Op, Result, Side};
@@ -58,6 +59,8 @@ pub struct StoreResolver {
     /// The device and inode of directories that this rank has found by path. A directory opened
     /// later must be the same; otherwise the path was redirected in the meantime.
     looked_at: Mutex<BTreeMap<Vec<u8>, (u64, u64)>>,
+    /// True if opened trees discard changes.
+    discards_changes: bool,
     /// The containers that this rank has mounted for this job only.
     #[expect(dead_code, reason = "dropping them unmounts")]
     mounted: Vec<Dfuse>,
@@ -223,6 +226,18 @@ impl StoreResolver {
         Self { containers, mounted: now.collect(), ..self }
     }
 
+    /// Makes the trees that are opened from now on discard changes, for the dry run of a job that
+    /// creates nothing.
+    #[must_use]
+    pub fn discarding_changes(self, discards_changes: bool) -> Self {
+        Self { discards_changes, ..self }
+    }
+
+    /// Returns whether opened trees discard changes.
+    pub fn discards_changes(&self) -> bool {
+        self.discards_changes
+    }
+
     /// Translates the path of a container to a path on this node.
     fn local<'p>(&self, given: &'p [u8]) -> Cow<'p, [u8]> {
         let Ok(Some(parsed)) = ContainerPath::parse(given) else { return given.into() };
@@ -270,6 +285,11 @@ impl StoreResolver {
     /// Returns `Changed` if the path leads to another directory than it did when it was first
     /// resolved.
     pub fn open(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
+        let store = self.open_changeable(side, path, open_as)?;
+        Ok(if self.discards_changes { Box::new(DryRunStore::of_existing(store)) } else { store })
+    }
+
+    fn open_changeable(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
         if let Some((store, _)) = self.objects(side, path) {
             return Ok(limited(Box::new(store), At::Network));
         }

@@ -374,14 +374,10 @@ impl PosixStaged {
         };
         let timestamps_truncated = attributes.times.is_some_and(|times| self.cuts(times.mtime));
         let holder = Holder::file(&self.fd, self.shared.xattrs);
-        let preserved = attributes::set(&self.fd, attributes, owner, &holder)?;
-        let xattrs_lost = preserved.xattrs_lost || !is_inherited;
-        let preserved = Preserved {
-            layout_lost: self.layout_lost,
-            timestamps_truncated,
-            xattrs_lost,
-            ..preserved
-        };
+        let mut preserved = attributes::set(&self.fd, attributes, owner, &holder)?;
+        preserved.xattrs_lost |= !is_inherited;
+        preserved.layout_lost = self.layout_lost;
+        preserved.timestamps_truncated = timestamps_truncated;
         // Smaller files are synchronised many at a time.
         let is_left = self.size_bytes <= UNSYNCED_BYTES_MAX;
         match self.shared.transfer.durable {

@@ -26,7 +26,7 @@ use store::opening::OpenAs;
 use types::entry::Time;
 use types::error::{Failure, Side};
 use types::exit::Exit;
-use types::listed::line::{LineFormat, json_path};
+use types::listed::line::json_path;
 use types::operand::placement::Given;
 use types::outcome::tally::Tally;
 use types::path;
@@ -52,28 +52,20 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     let mut reporter = Reporter::new(session.tool, "clean", args, session.topology.ranks);
     let named: Vec<_> = request.locations.iter().map(|path| (Side::Target, &path[..])).collect();
     let resolver = match find_stores(session, &named, args, &mut reporter) {
-        Ok(resolver) => resolver,
+        Ok(resolver) => resolver.discarding_changes(request.dry_run),
         Err(exit) => return exit,
     };
     let Some(roots) = open(session, &resolver, request, &mut reporter) else {
         return Exit::Unusable;
     };
-    if !are_shared(
-        session,
-        &shared(&roots, request.dry_run),
-        &Selection::all(),
-        args.assume_shared,
-        &mut reporter,
-    ) {
+    if !are_shared(session, &shared(&roots), &Selection::all(), args.assume_shared, &mut reporter) {
         return Exit::Unusable;
     }
     let newest = request.min_age.unwrap_or(MIN_AGE).moment(Time::now()).seconds;
-    let format = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let options = CleanOptions {
         // All ranks have one clock.
         old_by_seconds: broadcast(session.mail, is_root.then_some(newest)),
-        dry_run: request.dry_run,
-        plan_as: (request.dry_run || !args.quiet).then_some(format),
+        plan_as: (request.dry_run || !args.quiet).then(|| args.line_format()),
     };
     if is_root {
         header(session, request, args, &mut reporter);
@@ -167,7 +159,7 @@ impl Cleaning<'_, '_, '_> {
         });
         let opened = opened.collect();
         let roots = agree_on(self.session, opened, self.reporter)?;
-        let shared = shared(&roots, self.options.dry_run);
+        let shared = shared(&roots);
         let all = Selection::all();
         let assume = self.args.assume_shared;
         are_shared(self.session, &shared, &all, assume, self.reporter).then_some(roots)
@@ -216,8 +208,8 @@ fn open(
     request: &CleanRequest,
     reporter: &mut Reporter,
 ) -> Option<Arc<[CleanRoot]>> {
-    let opened = request.locations.iter().map(|path| match resolver.objects(Side::Target, path) {
-        Some((store, location)) => Ok(CleanRoot::Bucket { store, location }),
+    let opened = request.locations.iter().map(|path| match CleanRoot::bucket(resolver, path) {
+        Some(bucket) => Ok(bucket),
         None => resolver
             .open(Side::Target, path, OpenAs::default())
             .map(|store| {
@@ -248,10 +240,10 @@ fn beside(resolver: &StoreResolver, path: &[u8]) -> Option<Box<dyn Store>> {
 }
 
 /// Roots that must be the same on all ranks.
-fn shared(roots: &[CleanRoot], is_dry_run: bool) -> Vec<SharedRoot<'_>> {
-    let is_written = !is_dry_run;
+fn shared(roots: &[CleanRoot]) -> Vec<SharedRoot<'_>> {
     let of = roots.iter().filter_map(|root| match root {
         CleanRoot::Tree { store, path, .. } => {
+            let is_written = !store.discards_writes();
             Some(SharedRoot { shown: path, store: &**store, entry: None, is_written })
         }
         CleanRoot::Bucket { .. } => None,

@@ -25,7 +25,7 @@ use ops::walk::selection::Selection;
 use types::attributes::keep::Keep;
 use types::error::Side;
 use types::exit::Exit;
-use types::listed::line::{LineFormat, json_path};
+use types::listed::line::json_path;
 use types::operand::placement::TargetIs;
 use types::path;
 use types::size::{exact_bytes, human_bytes, human_count};
@@ -97,7 +97,7 @@ fn prepare(
 ) -> Prepared {
     let CopyRequest { mut sources, target, wishes } = request;
     let CopyWishes { mut options, named, .. } = wishes.clone();
-    options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
+    options.plan_as = options.dry_run.then(|| args.line_format());
     let (mut plan, mut journal) = (CopyPlan::default(), None);
     if let Some(refusal) = verify::refusal(&options) {
         plan.refusals.push(refusal);

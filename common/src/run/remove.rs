@@ -90,8 +90,9 @@ fn try_run(
         named::open(session, (&request.named, request.paths.first().map(Vec::as_slice)), reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
     let resolver = find_stores(session, &places, args, reporter)?;
+    let resolver = resolver.discarding_changes(request.dry_run);
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
-    let shared: Vec<_> = roots.iter().map(|root| shared(root, request)).collect();
+    let shared: Vec<_> = roots.iter().map(shared).collect();
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {
         return Err(Exit::Unusable);
     }
@@ -102,7 +103,6 @@ fn try_run(
         header(session, &roots, request, args, reporter);
     }
     let options = RemoveOptions {
-        dry_run: request.dry_run,
         told_as: (request.dry_run || request.is_listed).then_some(request.list_as),
         record: request.record.as_ref().map(|record| record.format),
         traceless: request.traceless,
@@ -152,9 +152,9 @@ fn seeds(roots: &[RemoveRoot]) -> Vec<ops::walk::WalkTask> {
     roots.iter().zip(0..).map(|(root, index)| root.seed(index)).collect()
 }
 
-fn shared<'r>(root: &'r RemoveRoot, request: &RemoveRequest) -> SharedRoot<'r> {
+fn shared(root: &RemoveRoot) -> SharedRoot<'_> {
     let entry = root.single.as_deref();
-    let is_written = entry.is_none() && !request.dry_run;
+    let is_written = entry.is_none() && !root.store.discards_writes();
     SharedRoot { shown: &root.shown, store: &*root.store, entry, is_written }
 }
 
@@ -259,7 +259,7 @@ fn left(
 
 /// Restores the timestamps of the parent directories of the roots.
 fn restore(roots: &[RemoveRoot], options: RemoveOptions, reporter: &mut Reporter) {
-    if options.dry_run || !options.traceless {
+    if !options.traceless {
         return;
     }
     for root in roots {

@@ -38,7 +38,7 @@ use sched::engine;
 use store::opening::Symlinks;
 use types::error::Side;
 use types::exit::Exit;
-use types::listed::line::{LineFormat, json_path};
+use types::listed::line::json_path;
 use types::outcome::tally::Tally;
 use types::path;
 use types::size::{exact_bytes, human_count};
@@ -188,11 +188,7 @@ impl Sync<'_, '_, '_> {
                 return (Exit::DeleteLimit, DirectoryRecords::default());
             }
         }
-        let mode = if self.copying.options.dry_run {
-            Mode::Plan(self.copying.options.plan_as)
-        } else {
-            Mode::Delete
-        };
+        let mode = self.copying.options.plan_as.map_or(Mode::Delete, Mode::Plan);
         (Exit::Ok, self.delete(deletion_set, mode, reporter))
     }
 
@@ -267,7 +263,7 @@ fn prepare(
     // What is named is in it.
     let within: &[u8] = if named.is_empty() { b"" } else { b"/" };
     let planned = [&source, within].concat();
-    options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
+    options.plan_as = options.dry_run.then(|| args.line_format());
     let sources = std::slice::from_ref(&source);
     let own = manifest.iter().chain(&resume.dir);
     let located = old_copy::locate(resolver, &target, &mut options, reporter);

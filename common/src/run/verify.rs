@@ -14,7 +14,6 @@ use ops::walk::selection::OwnThings;
 use store::opening::Symlinks;
 use types::attributes::keep::{Chown, Keep, XattrChoice};
 use types::exit::Exit;
-use types::listed::line::LineFormat;
 use types::outcome::difference::Fields;
 use types::path;
 
@@ -80,7 +79,7 @@ fn pairs(root: &RootPlan, symlinks: Symlinks) -> Vec<(Vec<u8>, Vec<u8>, Symlinks
 
 fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
     let deletes = options.sync.as_ref().is_some_and(|sync| sync.delete);
-    let tell = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
+    let tell = args.line_format();
     CompareOptions {
         counted: kept(&options.keep),
         xattrs: options.keep.xattrs,

@@ -16,6 +16,7 @@ use super::mfu_words::OutputStyle;
 use super::s3_args::S3Args;
 use super::ssh_args::SshArgs;
 use types::limits;
+use types::listed::line::LineFormat;
 use types::size::{human_bytes, parse_positive_bytes};
 
 /// The end of a tool's long help: what a place may be, examples, the environment, exit codes.
@@ -143,6 +144,13 @@ pub struct TuningArgs {
     /// hosts and what is received from there, such as 10M:off. A number without a unit is in KiB.
     #[arg(long, value_name = "RATE", value_parser = bandwidth)]
     pub bwlimit: Option<String>,
+}
+
+impl CommonArgs {
+    /// Returns the format of lines on standard output: events of `--json`, or text.
+    pub fn line_format(&self) -> LineFormat {
+        if self.json { LineFormat::Ndjson } else { LineFormat::Text }
+    }
 }
 
 impl TuningArgs {

@@ -14,7 +14,6 @@ use super::verify_args::VerifyArgs;
 use ops::copy::options::{CopyOptions, JobFacts, ResumeRequest, SyncOptions};
 use store::opening::Symlinks;
 use types::attributes::keep::Keep;
-use types::listed::line::LineFormat;
 
 /// Options of a copy.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -101,7 +100,7 @@ impl CopyArgs {
             transfer: self.verify.transfer(self.transfer.transfer()),
             mkpath: self.mkpath,
             dry_run: self.dry_run,
-            plan_as: LineFormat::Text,
+            plan_as: None,
             sync,
             going_on: None,
             record: record.as_ref().map(|record| record.format),

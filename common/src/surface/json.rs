@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::summary::{compare, sync};
+use super::summary::compare;
 use ops::compare::options::Evidence;
 use ops::copy::options::{ChangeTest, SyncOptions, Unchanged};
 use types::attributes::keep::{Chown, Keep, XattrChoice};
@@ -10,7 +10,7 @@ use types::entry::Proof;
 use types::error::Failure;
 use types::listed::json_text::{self, EVENTS_VERSION};
 use types::listed::line::json_path;
-use types::outcome::tally::{Kinds, Tally};
+use types::outcome::tally::Tally;
 
 /// One event as a line.
 pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
@@ -42,48 +42,17 @@ pub fn failure(name: &str, failure: &Failure, endpoint: Option<&str>) -> Vec<u8>
     event(name, fields)
 }
 
-/// Counts of a thread, a rank or a job.
+/// Counts of a thread, a rank or a job: each under the name of its field, so that none is forgotten.
+/// The exceptions replace what a field holds by what a reader can use.
 pub fn tally(tally: &Tally) -> Value {
-    json!({
-        "found": kinds(&tally.found),
-        "found_bytes": tally.found_bytes,
-        "found_allocated_bytes": tally.found_allocated_bytes,
-        "examined": tally.examined,
-        "listed": tally.listed,
-        "copied": kinds(&tally.copied),
-        "copied_bytes": tally.copied_bytes,
-        "resumed_bytes": tally.resumed_bytes,
-        "needed_bytes": tally.needed_bytes,
-        "completed_before_bytes": tally.completed_before_bytes,
-        "temporary_files_skipped": tally.temporary_files_skipped,
-        "chunks": tally.chunks,
-        "hard_linked": tally.hard_linked,
-        "hard_links_not_preserved": tally.hard_links_not_preserved,
-        "special_files_skipped": tally.special_files_skipped,
-        "owner_not_preserved": tally.owner_not_preserved,
-        "xattrs_not_preserved": tally.xattrs_not_preserved,
-        "attributes_not_preserved": tally.attributes_not_preserved,
-        "object_properties_not_preserved": tally.object_properties_not_preserved,
-        "timestamps_truncated": tally.timestamps_truncated,
-        "layouts_not_set": tally.layouts_not_set,
-        "directories_not_preserved": tally.directories_not_preserved,
-        "sent_files_by_check": by_check(&tally.sent_files_by_check),
-        "failed": tally.failed,
-        "vanished": tally.vanished,
-        "unstable_directories": tally.unstable_directories,
-        "unread_directories": tally.unread_directories,
-        "throttled_requests": tally.throttled_requests,
-        "journal_records_not_written": tally.journal_records_not_written,
-        "verified_files": tally.verified_files,
-        "verified_bytes": tally.verified_bytes,
-        "not_verified": tally.not_verified,
-        "cancelled_tasks": tally.cancelled_tasks,
-        "unresponsive_services": tally.unresponsive_services,
-        "interrupted_ranks": tally.interrupted_ranks,
-        "synced": sync::to_json(&tally.synced),
-        "leftovers": tally.leftovers,
-        "compared": compare::to_json(&tally.compared),
-    })
+    let mut counts = json!(tally);
+    counts["sent_files_by_check"] = by_check(&tally.sent_files_by_check);
+    counts["compared"] = compare::to_json(&tally.compared);
+    if let Value::Object(counts) = &mut counts {
+        // No count: the failures that it stands for are events.
+        counts.remove("fatal_errno");
+    }
+    counts
 }
 
 /// Counts of sent files by the check that has proven their content, where there are any.
@@ -94,16 +63,6 @@ fn by_check(counts: &[u64; Proof::ALL.len()]) -> Value {
         .filter(|(_, count)| **count > 0)
         .map(|(word, count)| (word, json!(count)))
         .collect()
-}
-
-/// Counts by kind of entry.
-pub(super) fn kinds(kinds: &Kinds) -> Value {
-    json!({
-        "files": kinds.files,
-        "directories": kinds.directories,
-        "symlinks": kinds.symlinks,
-        "special_files": kinds.special_files,
-    })
 }
 
 /// Attributes that copies get, for the first event.

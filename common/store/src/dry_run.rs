@@ -1,8 +1,8 @@
-//! A target that is inspected but never changed: `--dry-run` copies to it.
+//! A tree that is inspected but never changed: with `--dry-run`, a job works on it as on any other.
 //!
-//! Entries that would be created exist from then on as far as this store is concerned, so a copy
-//! runs completely, with all its checks, and only the changes are left out. Entries that would be
-//! removed still exist.
+//! A job runs completely, with all its checks, and only the changes are left out. Entries that would
+//! be created exist from then on as far as the store of a copy's target is concerned. Entries that
+//! would be removed still exist.
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,12 +21,32 @@ use types::path::{Name, RelPath};
 /// A store around another one, or around none where the root of the target does not exist yet.
 pub struct DryRunStore<S> {
     inner: Option<S>,
+    missing: Missing,
+}
+
+/// Meaning of a missing directory that is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// The job would have created it: it is empty.
+    Created,
+    /// The job creates nothing: it is missing.
+    Absent,
 }
 
 impl<S: Store> DryRunStore<S> {
     /// Wraps `inner`, the real target, where it exists.
     pub fn new(inner: Option<S>) -> Self {
-        Self { inner }
+        Self { inner, missing: Missing::Created }
+    }
+
+    /// Wraps a tree in which the job creates nothing.
+    pub fn of_existing(inner: S) -> Self {
+        Self { inner: Some(inner), missing: Missing::Absent }
+    }
+
+    /// Returns the real tree, where it exists.
+    pub fn real(&self) -> Option<&S> {
+        self.inner.as_ref()
     }
 
     /// Opens the nearest existing directory above that path.
@@ -49,8 +69,8 @@ impl<S: Store> StoreDecorator for DryRunStore<S> {
     }
 
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
-        let opened = existing(self.inner().open_dir(path))?;
-        Ok(DryRunDir::around(opened, || self.above(path)))
+        let opened = self.missing.or_created(self.inner().open_dir(path))?;
+        Ok(DryRunDir::around(opened, self.missing, || self.above(path)))
     }
 
     fn remove_keys(&self, _keys: &[String]) -> Result<Vec<(usize, Error)>> {
@@ -60,6 +80,16 @@ impl<S: Store> StoreDecorator for DryRunStore<S> {
     /// Does nothing, because nothing has changed.
     fn sync(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+impl Missing {
+    /// Returns the opened directory, or `None` for one that the job would have created.
+    fn or_created(self, opened: Result<Arc<dyn Dir>>) -> Result<Option<Arc<dyn Dir>>> {
+        match self {
+            Self::Created => existing(opened),
+            Self::Absent => opened.map(Some),
+        }
     }
 }
 
@@ -76,6 +106,7 @@ fn existing<T>(opened: Result<T>) -> Result<Option<T>> {
 
 pub(crate) struct DryRunDir {
     inner: Arc<dyn Dir>,
+    missing: Missing,
     /// The directory itself, or the nearest existing one above it.
     real: Option<Arc<dyn Dir>>,
 }
@@ -84,13 +115,14 @@ impl DryRunDir {
     /// Wraps an existing directory, or creates the stand-in for a new one below another.
     fn around(
         opened: Option<Arc<dyn Dir>>,
+        missing: Missing,
         above: impl FnOnce() -> Option<Arc<dyn Dir>>,
     ) -> Arc<dyn Dir> {
         Arc::new(if let Some(inner) = opened {
-            Self { real: Some(Arc::clone(&inner)), inner }
+            Self { real: Some(Arc::clone(&inner)), missing, inner }
         } else {
             let real = above();
-            Self { inner: Arc::new(NewDir { above: real.clone() }), real }
+            Self { inner: Arc::new(NewDir { above: real.clone() }), missing, real }
         })
     }
 }
@@ -101,8 +133,8 @@ impl DirDecorator for DryRunDir {
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
-        let opened = existing(self.inner.open_dir(name))?;
-        Ok(Self::around(opened, || self.real.clone()))
+        let opened = self.missing.or_created(self.inner.open_dir(name))?;
+        Ok(Self::around(opened, self.missing, || self.real.clone()))
     }
 
     fn make_dir(&self, name: &Name, _mode: u32) -> Result<Made> {
@@ -156,6 +188,11 @@ impl DirDecorator for DryRunDir {
 
     fn remove(&self, _name: &Name, _kind: Kind) -> Result<()> {
         Ok(())
+    }
+
+    /// Returns no keys, because no object is removed.
+    fn keys_of(&self, _entry: Option<(&Name, Kind)>) -> Result<Option<Vec<String>>> {
+        Ok(None)
     }
 
     /// Compares file systems: hard links must be on one, and a new directory will be on that of its

@@ -73,7 +73,7 @@ fn options() -> CopyOptions {
         transfer: Transfer::default(),
         dry_run: false,
         mkpath: false,
-        plan_as: types::listed::line::LineFormat::Text,
+        plan_as: None,
         sync: None,
         going_on: None,
         record: None,

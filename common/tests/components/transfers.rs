@@ -17,7 +17,6 @@ use suite_tests::sandbox::Sandbox;
 use types::attributes::keep::Keep;
 use types::content::transfer::{Rewriting, Sparse, Sums, Transfer};
 use types::error::{Cause, Failure};
-use types::listed::line::LineFormat;
 
 const BLOCK: u64 = 4096;
 const CHUNK: u64 = 64 * BLOCK;
@@ -43,7 +42,7 @@ fn options(transfer: Transfer) -> CopyOptions {
         transfer,
         dry_run: false,
         mkpath: false,
-        plan_as: LineFormat::Text,
+        plan_as: None,
         sync: None,
         going_on: None,
         record: None,

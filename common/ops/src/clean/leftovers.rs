@@ -27,7 +27,7 @@ impl CleanJob {
     fn tree(&self, index: u32) -> (&dyn Store, &[u8]) {
         match &self.roots[index as usize] {
             CleanRoot::Tree { store, path, .. } => (&**store, path),
-            CleanRoot::Bucket { store, .. } => (store, b""),
+            CleanRoot::Bucket { store, .. } => (&**store, b""),
         }
     }
 

@@ -2,14 +2,60 @@
 //! their parts, and charges for them, until they are aborted.
 
 use super::{CleanJob, CleanRoot, CleanTask};
+use crate::resolver::StoreResolver;
 use crate::walk::account::Gathered;
-use s3::{ObjectStore, OpenUpload, UploadMarker};
+use s3::{ObjectStore, OpenUpload, UploadMarker, UploadPage};
 use sched::context::TaskContext;
+use store::Store;
+use store::dry_run::DryRunStore;
+use types::error::{Result, Side};
 use types::operand::location::ObjectLocation;
 use types::path;
 
 /// The number of uploads in one task. Each takes one request.
 const BATCH_UPLOADS: usize = 16;
+
+/// A location of a service, with the multipart uploads in it.
+pub trait Uploads: Store {
+    /// Returns one page of the incomplete uploads.
+    fn open_uploads(&self, from: Option<&UploadMarker>) -> Result<UploadPage>;
+
+    /// Aborts an upload; one that no longer exists is reported as vanished.
+    fn abort(&self, upload: &OpenUpload) -> Result<()>;
+}
+
+impl Uploads for ObjectStore {
+    fn open_uploads(&self, from: Option<&UploadMarker>) -> Result<UploadPage> {
+        Self::open_uploads(self, from)
+    }
+
+    fn abort(&self, upload: &OpenUpload) -> Result<()> {
+        self.give_up_upload(upload)
+    }
+}
+
+impl Uploads for DryRunStore<ObjectStore> {
+    fn open_uploads(&self, from: Option<&UploadMarker>) -> Result<UploadPage> {
+        self.real().map_or_else(|| Ok(Default::default()), |store| store.open_uploads(from))
+    }
+
+    fn abort(&self, _: &OpenUpload) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl CleanRoot {
+    /// Returns the location of a path in a service; `None` for a path of a file system.
+    pub fn bucket(resolver: &StoreResolver, path: &[u8]) -> Option<Self> {
+        let (store, location) = resolver.objects(Side::Target, path)?;
+        let store: Box<dyn Uploads> = if resolver.discards_changes() {
+            Box::new(DryRunStore::of_existing(store))
+        } else {
+            Box::new(store)
+        };
+        Some(Self::Bucket { store, location })
+    }
+}
 
 impl CleanJob {
     /// Lists one page of uploads, and queues the old ones to be aborted and the next page.
@@ -50,13 +96,13 @@ impl CleanJob {
     ) {
         let Some((store, location)) = self.bucket(index) else { return };
         let shown = shown(location, upload.key.as_bytes());
-        self.remove(&shown, "abort upload", || store.give_up_upload(upload), worker, context);
+        self.remove(&shown, "abort upload", || store.abort(upload), worker, context);
     }
 
     /// Returns the store of a bucket. Tasks for uploads exist for buckets only.
-    fn bucket(&self, index: u32) -> Option<(&ObjectStore, &ObjectLocation)> {
+    fn bucket(&self, index: u32) -> Option<(&dyn Uploads, &ObjectLocation)> {
         match &self.roots[index as usize] {
-            CleanRoot::Bucket { store, location } => Some((store, location)),
+            CleanRoot::Bucket { store, location } => Some((&**store, location)),
             CleanRoot::Tree { .. } => None,
         }
     }

@@ -185,14 +185,14 @@ impl Context<'_, '_> {
         }
     }
 
-    /// Writes a line of the plan, which is the output of a dry run: no store knows what is printed.
+    /// Writes a line of the plan, where there is one: no store knows what is printed.
     pub fn plan_line(&mut self, what: &str, dir_ref: &DirRef, name: &[u8]) {
         let env = self.env;
-        if env.options.dry_run {
+        if let Some(format) = env.options.plan_as {
             let name = env.target_name_bytes(dir_ref, name);
             let below = path::join(dir_ref.path().as_bytes(), name);
             let shown = path::join(&env.root(dir_ref).shown_target, &below);
-            write_plan(env.options.plan_as, what, &shown, &mut self.worker.gathered.lines);
+            write_plan(format, what, &shown, &mut self.worker.gathered.lines);
             self.worker.gathered.send_lines(self.task, false);
         }
     }

@@ -266,7 +266,7 @@ fn make_here(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> Result<Mad
         return Ok(Made::Existed);
     }
     // The store of a dry run still has an entry of another kind that the plan has replaced.
-    if env.options.dry_run && dir_ref.is_fresh() {
+    if dir_ref.is_fresh() && env.target(dir_ref).discards_writes() {
         return Ok(Made::New);
     }
     let mode = policy::making_mode(env.options, metadata);

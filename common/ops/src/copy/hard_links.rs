@@ -323,7 +323,7 @@ pub(super) fn is_joined(
 /// only the names that exist at the target are deferred.
 fn defer_others(deferred: &Extras, cx: &mut Context<'_, '_>) {
     // The store of a dry run creates no entry, so a name that is deferred would be planned twice.
-    if cx.env.options.dry_run {
+    if !cx.env.writes() {
         return;
     }
     let names = cx.linked.as_ref().map(|file| &file.names[..]).unwrap_or_default();

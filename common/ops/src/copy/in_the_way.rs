@@ -37,7 +37,7 @@ impl Postponed {
         let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
         let is_after_deletion = cx.env.stage == Stage::AfterDeletion;
         // The store of a dry run still has what the plan has deleted.
-        if is_after_deletion && cx.env.options.dry_run {
+        if is_after_deletion && cx.env.target(entry.dir_ref).discards_writes() {
             return Ok(false);
         }
         let name = cx.env.target_name(entry.dir_ref, entry.name);

@@ -45,7 +45,7 @@ pub(super) fn replaced(
     match (old.kind, &env.options.sync) {
         (Kind::Directory, Some(criteria)) if !criteria.mirrors => refuse(Cause::KindDiffers),
         // The dry run has only planned the deletion.
-        (Kind::Directory, Some(_)) if env.options.dry_run => Ok(None),
+        (Kind::Directory, Some(_)) if env.target(entry.dir_ref).discards_writes() => Ok(None),
         (Kind::Directory, Some(criteria)) if criteria.delete => refuse(Cause::UndeletedDirectory),
         (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
         (Kind::Directory, None) => refuse(Cause::KindDiffers),

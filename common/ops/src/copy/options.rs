@@ -34,8 +34,8 @@ pub struct CopyOptions {
     pub mkpath: bool,
     /// True if nothing is changed and the plan is printed.
     pub dry_run: bool,
-    /// Format of the plan of a dry run.
-    pub plan_as: LineFormat,
+    /// Format of the plan, which is printed in a dry run.
+    pub plan_as: Option<LineFormat>,
     /// Options of a synchronisation, which does only what is needed; `None` where everything is
     /// copied.
     pub sync: Option<SyncOptions>,

@@ -268,7 +268,7 @@ mod tests {
             transfer: types::content::transfer::Transfer::default(),
             mkpath: false,
             dry_run: false,
-            plan_as: types::listed::line::LineFormat::Text,
+            plan_as: None,
             sync: None,
             going_on: None,
             record: None,

@@ -28,7 +28,7 @@ impl RemoveJob<'_> {
                 continue;
             }
             worker.tally.synced.non_empty_directories += 1;
-            if let Some((atime, mtime)) = stamp.filter(|_| !self.options.dry_run)
+            if let Some((atime, mtime)) = stamp
                 && let Err(error) = self.restore(root, &below, Times { atime, mtime })
             {
                 self.fail((root, &below), error, worker, context);
@@ -46,10 +46,6 @@ impl RemoveJob<'_> {
     ) -> bool {
         if self.retained.has(at.0, at.1) {
             return false;
-        }
-        if self.options.dry_run {
-            self.removed(at, Kind::Directory, worker, context);
-            return true;
         }
         match self.remove_empty(at, opened, worker, context) {
             Ok(true) => self.removed(at, Kind::Directory, worker, context),
@@ -79,8 +75,9 @@ impl RemoveJob<'_> {
         let torn = || Op::Remove.errno(libc::EINVAL);
         let path = RelPath::checked(below).ok_or_else(torn)?;
         let store = &*self.root(root).store;
-        if store.holds_objects() {
-            let keys = store.open_dir(&path)?.keys_of(None)?.unwrap_or_default();
+        if store.holds_objects()
+            && let Some(keys) = store.open_dir(&path)?.keys_of(None)?
+        {
             self.queue_objects((root, below), Kind::Directory, keys, worker, context);
             return Ok(false);
         }

@@ -198,13 +198,14 @@ impl RemoveRoot {
         dir.remove(name, Kind::Directory)
     }
 
-    /// Checks that no object is left where all are to be removed: no error shows that, unlike that
-    /// of rmdir(2).
+    /// Checks that no object is left where all are removed: no error shows that, unlike that of
+    /// rmdir(2).
     ///
     /// # Errors
     /// Returns an error if an object is left, or the service does not answer.
     pub fn check_gone(&self, resolver: &StoreResolver) -> Result<()> {
-        if !self.store.holds_objects() || self.single.is_some() {
+        let removes_objects = self.store.holds_objects() && !self.store.discards_writes();
+        if !removes_objects || self.single.is_some() {
             return Ok(());
         }
         match resolver.look(Side::Source, &path::join(&self.shown, b"/"), Symlinks::Keep) {

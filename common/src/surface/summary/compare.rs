@@ -158,31 +158,36 @@ pub(super) fn verdict(compared: &Compared) -> String {
 
 /// The counts as JSON.
 pub(in crate::surface) fn to_json(compared: &Compared) -> Value {
-    let differing: Map<String, Value> = Fields::ALL
-        .iter()
-        .map(|field| (field.names().collect(), compared.differing_in(field).into()))
-        .collect();
-    let unknown: Map<String, Value> = compared
-        .not_compared()
-        .map(|(field, count)| (field.names().collect(), count.into()))
-        .collect();
-    let volume = |volume: Volume| json!({"files": volume.files, "bytes": volume.bytes});
+    let named = |(field, count): (Fields, u64)| (field.names().collect::<String>(), json!(count));
+    let differing = Fields::ALL.iter().map(|field| (field, compared.differing_in(field)));
+    let (bytes, not_compared) = (compared.bytes(), compared.not_compared().map(named));
+    // The pattern names every field, so that a counter that is not in the JSON does not compile.
+    let Compared {
+        same,
+        different,
+        only_in_source,
+        only_in_target,
+        different_by_field: _,
+        read,
+        downloaded,
+        checksum,
+        etag,
+        unknown: _,
+        hard_links_only_in_source,
+        hard_links_only_in_target,
+        directories_not_compared,
+    } = compared;
     json!({
-        "same": compared.same,
-        "different": compared.different,
-        "only_in_source": compared.only_in_source,
-        "only_in_target": compared.only_in_target,
-        "hard_links_only_in_source": compared.hard_links_only_in_source,
-        "hard_links_only_in_target": compared.hard_links_only_in_target,
-        "different_by_field": differing,
-        "bytes": compared.bytes(),
-        "content": {
-            "read": volume(compared.read),
-            "downloaded": volume(compared.downloaded),
-            "checksum": volume(compared.checksum),
-            "etag": volume(compared.etag),
-        },
-        "not_compared": unknown,
-        "directories_not_compared": compared.directories_not_compared,
+        "same": same,
+        "different": different,
+        "only_in_source": only_in_source,
+        "only_in_target": only_in_target,
+        "hard_links_only_in_source": hard_links_only_in_source,
+        "hard_links_only_in_target": hard_links_only_in_target,
+        "different_by_field": differing.map(named).collect::<Map<_, _>>(),
+        "bytes": bytes,
+        "content": { "read": read, "downloaded": downloaded, "checksum": checksum, "etag": etag },
+        "not_compared": not_compared.collect::<Map<_, _>>(),
+        "directories_not_compared": directories_not_compared,
     })
 }

@@ -2,10 +2,6 @@
 
 use std::fmt::Write;
 
-use serde_json::{Value, json};
-
-use super::events;
-
 use types::outcome::tally::{Synced, Tally};
 use types::size::human_count;
 
@@ -72,19 +68,4 @@ pub(super) fn verdict(totals: &Tally, is_dry_run: bool) -> String {
         (_, true) => "dry run, nothing was changed".to_owned(),
         (_, false) => "done, 0 errors".to_owned(),
     }
-}
-
-/// The counts as JSON.
-pub(in crate::surface) fn to_json(synced: &Synced) -> Value {
-    json!({
-        "unchanged": synced.unchanged,
-        "attributes_set": synced.attributes_set,
-        "hard_linked_to_link_dest": synced.hard_linked_to_link_dest,
-        "skipped": synced.skipped,
-        "deleted": events::kinds(&synced.deleted),
-        "non_empty_directories": synced.non_empty_directories,
-        "type_mismatches": synced.type_mismatches,
-        "unchanged_by_upload_time": synced.unchanged_by_upload_time,
-        "reappeared": synced.reappeared,
-    })
 }

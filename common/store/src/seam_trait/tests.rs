@@ -302,6 +302,7 @@ fn a_dry_run_forwards_everything_but_what_changes_something() {
         "abort_unrecorded_uploads",
         "link_from",
         "hard_link",
+        "keys_of",
         "as_fd",
     ];
     assert_all_but(&spied.of_dir, <dyn Dir>::METHODS, &changing);
@@ -405,6 +406,21 @@ fn what_a_dry_run_would_make_is_there_from_then_on() {
     let root = root_of(&nowhere);
     assert_eq!(root.metadata().unwrap().kind, Kind::Directory);
     assert_eq!(root.make_dir(c"new", 0o755), Ok(Made::New));
+}
+
+/// Checks that a directory that vanishes from a tree in which a job only removes entries is missing,
+/// and that nothing is removed.
+#[test]
+fn a_dry_run_that_creates_nothing_has_no_missing_directory() {
+    let real = MemoryStore::new();
+    root_of(&real).make_dir(c"old", 0o755).unwrap();
+    let dry = DryRunStore::of_existing(real.clone());
+    let missing = Op::Open.errno(libc::ENOENT);
+    let path = RelPath::root().child(c"new");
+    assert_eq!(dry.open_dir(&path).err(), Some(missing.clone()));
+    assert_eq!(root_of(&dry).open_dir(c"new").err(), Some(missing));
+    root_of(&dry).remove(c"old", Kind::Directory).unwrap();
+    assert!(root_of(&dry).open_dir(c"old").is_ok() && root_of(&real).stat(c"old").is_ok());
 }
 
 /// Checks that a large file of a dry run is written in chunks like any other, and has its final

@@ -24,7 +24,6 @@ use store::opening::Symlinks;
 use types::attributes::keep::{Keep, XattrChoice};
 use types::content::transfer::Transfer;
 use types::exit::Exit;
-use types::listed::line::LineFormat;
 use types::select::filter::Rule;
 
 pub fn in_session(
@@ -126,7 +125,7 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         transfer: Transfer::default(),
         dry_run: false,
         mkpath: false,
-        plan_as: LineFormat::Text,
+        plan_as: None,
         sync,
         going_on: None,
         record: None,
