@@ -11,56 +11,98 @@ use super::path;
 use super::service::{Details, InvalidKey, ServiceFault};
 
 /// Reason why an operation on one entry failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Cause {
     /// An error of the operating system: an `errno` value (errno(3)).
+    #[error("{}", errno_words(*.0))]
     System(i32),
     /// The source has changed since the walk met it.
+    #[error("changed during the job")]
     Changed,
     /// Entries were added, removed or renamed in the directory after its second listing.
+    #[error(
+        "entries were created, removed or renamed in it during the job, and again during the \
+         second listing"
+    )]
     Moving,
     /// The mounts below the root have changed on this node since the job began.
+    #[error(
+        "file systems were mounted or unmounted in it during the job; entries that are missing \
+         there have not vanished"
+    )]
     MountsChanged,
     /// The root itself has been removed.
+    #[error("it does not exist any more")]
     RootGone,
     /// A file of paths names an entry that does not exist.
+    #[error("No such file or directory, although --files-from names it")]
     NamedInVain,
     /// A file system is mounted there, which is not to be removed.
+    #[error("a file system is mounted on this directory, which is not removed; -x excludes it")]
     MountPoint,
     /// Type mismatch: the target entry is a directory and the source is not, or the reverse.
+    #[error("type mismatch: one is a directory and the other is not; move the target away first")]
     KindDiffers,
     /// A non-empty directory is in the way at the target.
+    #[error("a non-empty directory has this name; --delete replaces it")]
     FullDirectory,
     /// A non-empty directory is in the way at the target, and `--delete` has not removed it.
+    #[error(
+        "a directory has this name, and --delete could not remove it: it holds excluded entries, a \
+         mount point, or entries that cannot be removed"
+    )]
     UndeletedDirectory,
     /// The directory that is to contain the target does not exist.
+    #[error("the directory that is to contain it does not exist; --mkpath creates it")]
     NoParent,
     /// No object has this key, which has a wildcard in it.
+    #[error(
+        "no object has this key: wildcards are not expanded in S3; write the prefix before it, and \
+         the pattern as --include PATTERN"
+    )]
     Wildcard,
     /// Source and target are the same file.
+    #[error("source and target are the same file")]
     SameFile,
     /// Two sources have the same target.
+    #[error("another source has the same target path")]
     Collides,
     /// Names collide: the target is case-insensitive, and another entry's name differs only in
     /// case.
+    #[error(
+        "name collision: another name in the directory differs only in case, and the target is \
+         case-insensitive"
+    )]
     Folds,
     /// The target is inside the source.
+    #[error("the target is inside the source, so the copy would copy itself")]
     TargetInside,
     /// The source is inside the target.
+    #[error("the source is inside the target, which the job changes")]
     SourceInside,
     /// A symbolic link that is to be followed leads into the tree that the job writes.
+    #[error("symbolic link leads into the target, so the copy would copy itself")]
     LeadsToTarget,
     /// The target entry is a special file (a device, FIFO or socket), which is not replaced.
+    #[error("a device, FIFO or socket has this name; it is not replaced")]
     NotReplaceable,
     /// The directory is append-only, so no file in it can be renamed to its final name.
+    #[error("its directory is append-only (chattr +a): nothing can be renamed in it")]
     AppendOnly,
     /// The source has a special file, which is skipped, where the target has another entry.
+    #[error(
+        "a special file (device, FIFO or socket) is skipped; the target keeps its entry of this \
+         name"
+    )]
     LeftOut,
     /// A symbolic link that is to be followed leads back to a directory above it.
+    #[error("symbolic link loop: it leads back to a directory above it")]
     Loop,
     /// A symbolic link that is to be followed points to nothing.
+    #[error("dangling symbolic link")]
     Dangling,
     /// Short write: the target has fewer, or more, bytes than were to be written.
+    #[error("short write: wrote {written_bytes} of {expected_bytes} bytes")]
     ShortWrite {
         /// The number of bytes that are stored.
         written_bytes: u64,
@@ -68,56 +110,94 @@ pub enum Cause {
         expected_bytes: u64,
     },
     /// Checksum mismatch: the content that arrived is not the one that was sent.
+    #[error("checksum mismatch: the received content does not match its checksum")]
     Corrupt,
     /// The content that was read back is not the content that was written.
+    #[error(
+        "verification failed: the content read back is not the content written; the file was \
+         removed"
+    )]
     NotAsWritten,
     /// The file was changed by another program before it was verified.
+    #[error("not verified: another process has changed it (its size, mtime or ctime)")]
     ChangedByOthers,
     /// The name belongs to another entry than the one that was created.
+    #[error("not verified: it was replaced (another inode, ETag or link target)")]
     Replaced,
     /// No checksum of the written content is known, so it cannot be verified.
+    #[error("not verified: no checksum of the written content is known; compare it with dcmp")]
     NoChecksum,
     /// A chunk of the file was counted twice, which is a fault of the program: another chunk may be
     /// missing.
+    #[error(
+        "one of its chunks was counted twice, so another may be missing: a fault of this program; \
+         run the command again"
+    )]
     ChunksMiscounted,
     /// The job was interrupted before this was done.
+    #[error("cancelled: the job ended before this was done")]
     Stopped,
     /// A list that was to be read is unusable.
+    #[error(transparent)]
     List(ListFault),
     /// A request to an object storage service failed.
+    #[error(transparent)]
     Service(ServiceFault),
     /// A key that cannot be a path, or a path that cannot be a key.
+    #[error(transparent)]
     Key(InvalidKey),
 }
 
 /// Fault of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ListFault {
     /// A file that no tool of this suite has written.
+    #[error(
+        "not a list of dwalk (a Parquet directory, NDJSON file or .mfu file written by dwalk -o)"
+    )]
     Foreign,
     /// A format version that this build does not know.
+    #[error("unsupported version: written by another version of dwalk")]
     Version,
     /// Damage that begins at that byte offset.
+    #[error("the list is truncated or corrupt near byte {0}")]
     Damaged(u64),
     /// Missing parts, or parts of another list.
+    #[error("parts of the list are missing or belong to another list")]
     Incomplete,
     /// A single file of a Parquet list instead of its directory.
+    #[error("one part of a Parquet list; name its directory instead")]
     OnePart,
     /// An output name that is taken by something that is not a list.
+    #[error("exists and is not a Parquet list")]
     Occupied,
     /// A path outside the source.
+    #[error("the list names a path outside the source")]
     Outside,
     /// A directory or a device instead of a file of paths.
+    #[error("a directory or device, not a file of paths")]
     NoPaths,
     /// More bytes through a pipe than every rank is to hold in memory.
+    #[error(
+        "more than 64 MiB of paths were read from a pipe; write them to a file that all nodes see"
+    )]
     TooLong,
     /// An entry near that byte offset that has a key twice.
+    #[error("the entry near byte {0} of the list has a duplicate key")]
     Repeated(u64),
     /// A list of a walk that could not read everything, so entries are missing.
+    #[error(
+        "the list is incomplete: the job that wrote it could not read some entries; write it again"
+    )]
     Unfinished,
     /// A list that was changed or removed while it was read.
+    #[error("the list was changed or removed while it was read")]
     Changed,
     /// A Parquet list, which this build does not support.
+    #[error(
+        "this build has no Parquet lists: build it with the feature \"parquet\", or name a file \
+         that ends in .ndjson"
+    )]
     Unsupported,
 }
 
@@ -137,39 +217,6 @@ impl ListFault {
             Self::Unsupported => "list-parquet-unsupported",
             Self::Unfinished => "list-walk-incomplete",
             Self::Changed => "list-changed",
-        }
-    }
-}
-
-impl fmt::Display for ListFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Foreign => f.write_str(
-                "not a list of dwalk (a Parquet directory, NDJSON file or .mfu file written by dwalk -o)",
-            ),
-            Self::Version => f.write_str("unsupported version: written by another version of dwalk"),
-            Self::Damaged(at) => write!(f, "the list is truncated or corrupt near byte {at}"),
-            Self::Incomplete => {
-                f.write_str("parts of the list are missing or belong to another list")
-            }
-            Self::OnePart => f.write_str("one part of a Parquet list; name its directory instead"),
-            Self::Outside => f.write_str("the list names a path outside the source"),
-            Self::Unfinished => f.write_str(
-                "the list is incomplete: the job that wrote it could not read some entries; write it again",
-            ),
-            Self::Changed => f.write_str("the list was changed or removed while it was read"),
-            Self::Unsupported => f.write_str(
-                "this build has no Parquet lists: build it with the feature \"parquet\", or name a file \
-                 that ends in .ndjson",
-            ),
-            Self::Occupied => f.write_str("exists and is not a Parquet list"),
-            Self::NoPaths => f.write_str("a directory or device, not a file of paths"),
-            Self::TooLong => f.write_str(
-                "more than 64 MiB of paths were read from a pipe; write them to a file that all nodes see",
-            ),
-            Self::Repeated(at) => {
-                write!(f, "the entry near byte {at} of the list has a duplicate key")
-            }
         }
     }
 }
@@ -234,115 +281,6 @@ impl Cause {
             Self::List(fault) => fault.code().into(),
             Self::Service(fault) => fault.code(),
             Self::Key(invalid_key) => invalid_key.code().into(),
-        }
-    }
-}
-
-impl Cause {
-    /// Words for people, of the causes that need no more than that.
-    fn words(self) -> &'static str {
-        match self {
-            Self::Changed => "changed during the job",
-            Self::MountPoint => {
-                "a file system is mounted on this directory, which is not removed; -x excludes it"
-            }
-            Self::Moving => {
-                "entries were created, removed or renamed in it during the job, and again during \
-                 the second listing"
-            }
-            Self::RootGone => "it does not exist any more",
-            Self::NamedInVain => "No such file or directory, although --files-from names it",
-            Self::MountsChanged => {
-                "file systems were mounted or unmounted in it during the job; entries that are \
-                 missing there have not vanished"
-            }
-            Self::KindDiffers => {
-                "type mismatch: one is a directory and the other is not; move the target away first"
-            }
-            Self::FullDirectory => "a non-empty directory has this name; --delete replaces it",
-            Self::UndeletedDirectory => {
-                "a directory has this name, and --delete could not remove it: it holds excluded \
-                 entries, a mount point, or entries that cannot be removed"
-            }
-            Self::NoParent => {
-                "the directory that is to contain it does not exist; --mkpath creates it"
-            }
-            Self::Wildcard => {
-                "no object has this key: wildcards are not expanded in S3; write the prefix before \
-                 it, and the pattern as --include PATTERN"
-            }
-            Self::SameFile => "source and target are the same file",
-            Self::Collides => "another source has the same target path",
-            Self::Folds => {
-                "name collision: another name in the directory differs only in case, and the \
-                 target is case-insensitive"
-            }
-            Self::TargetInside => "the target is inside the source, so the copy would copy itself",
-            Self::SourceInside => "the source is inside the target, which the job changes",
-            Self::LeadsToTarget => {
-                "symbolic link leads into the target, so the copy would copy itself"
-            }
-            Self::NotReplaceable => "a device, FIFO or socket has this name; it is not replaced",
-            Self::LeftOut => {
-                "a special file (device, FIFO or socket) is skipped; the target keeps its entry of \
-                 this name"
-            }
-            Self::AppendOnly => {
-                "its directory is append-only (chattr +a): nothing can be renamed in it"
-            }
-            Self::Loop => "symbolic link loop: it leads back to a directory above it",
-            Self::Dangling => "dangling symbolic link",
-            Self::Corrupt => "checksum mismatch: the received content does not match its checksum",
-            Self::NotAsWritten
-            | Self::ChangedByOthers
-            | Self::Replaced
-            | Self::NoChecksum
-            | Self::ChunksMiscounted => self.words_of_verification(),
-            Self::Stopped => "cancelled: the job ended before this was done",
-            Self::System(_)
-            | Self::ShortWrite { .. }
-            | Self::List(_)
-            | Self::Service(_)
-            | Self::Key(_) => "",
-        }
-    }
-}
-
-impl Cause {
-    /// Words for people, of the causes that leave written content unproven.
-    fn words_of_verification(self) -> &'static str {
-        match self {
-            Self::NotAsWritten => {
-                "verification failed: the content read back is not the content written; the file \
-                 was removed"
-            }
-            Self::ChangedByOthers => {
-                "not verified: another process has changed it (its size, mtime or ctime)"
-            }
-            Self::Replaced => "not verified: it was replaced (another inode, ETag or link target)",
-            Self::NoChecksum => {
-                "not verified: no checksum of the written content is known; compare it with dcmp"
-            }
-            Self::ChunksMiscounted => {
-                "one of its chunks was counted twice, so another may be missing: a fault of this \
-                 program; run the command again"
-            }
-            _ => "",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System(errno) => f.write_str(&errno_words(*errno)),
-            Self::ShortWrite { written_bytes, expected_bytes } => {
-                write!(f, "short write: wrote {written_bytes} of {expected_bytes} bytes")
-            }
-            Self::List(fault) => fault.fmt(f),
-            Self::Service(fault) => fault.fmt(f),
-            Self::Key(invalid_key) => invalid_key.fmt(f),
-            other => f.write_str(other.words()),
         }
     }
 }

@@ -2,8 +2,6 @@
 //! time, documents are read as a whole within bounds, and a root element of a deviating name is
 //! renamed to the one that the client expects.
 
-use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,16 +34,9 @@ pub(crate) fn checked(
 }
 
 /// The error of an answer that is longer than any legitimate one.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is longer than {} MiB", limits::S3_DOCUMENT_BYTES_MAX >> 20)]
 pub(crate) struct TooLong;
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the answer is longer than {} MiB", limits::S3_DOCUMENT_BYTES_MAX >> 20)
-    }
-}
-
-impl Error for TooLong {}
 
 impl HttpConnector for Answers {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {

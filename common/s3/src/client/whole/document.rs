@@ -2,7 +2,6 @@
 //! Reference).
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
@@ -104,7 +103,8 @@ static ACL: Document = Document {
 const TIMES: [&str; 2] = ["LastModified", "Initiated"];
 
 /// The error of an incomplete answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{why}; the answer begins with {head}")]
 pub(crate) struct NotWhole {
     why: String,
     /// The beginning of the answer, escaped.
@@ -120,14 +120,6 @@ impl NotWhole {
         Self { why: why.into(), head: escaped(&head[..head.len().min(HEAD_BYTES)]) }
     }
 }
-
-impl fmt::Display for NotWhole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; the answer begins with {}", self.why, self.head)
-    }
-}
-
-impl std::error::Error for NotWhole {}
 
 impl Document {
     /// Returns the type of document that answers an operation.
