@@ -17,6 +17,7 @@ pub mod tearing;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,6 +34,19 @@ use objects::{Bucket, Content};
 
 /// Number of threads that answer.
 const THREADS: usize = 2;
+
+/// Time by which an object is stored earlier or later: more than the whole seconds of its own
+/// timestamp and the two by which a service's clock may be off.
+const TIME_SHIFT: Duration = Duration::from_secs(5);
+
+/// Direction in which the time of an object is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeShift {
+    /// The object was stored earlier than other changes.
+    Earlier,
+    /// The object was stored later than other changes.
+    Later,
+}
 
 /// Port and access keys of a server.
 #[derive(Debug, Clone)]
@@ -177,9 +191,22 @@ impl ObjectServer {
 
     /// Changes the properties of an object without a request.
     pub fn change(&self, bucket: &str, key: &str, change: impl FnOnce(&mut objects::Attributes)) {
+        self.edit(bucket, key, |object| change(&mut object.attributes));
+    }
+
+    /// Moves the time at which an object was stored, without a request, so that a test need not
+    /// wait for a clock that tells whole seconds.
+    pub fn shift_time(&self, bucket: &str, key: &str, shift: TimeShift) {
+        self.edit(bucket, key, |object| match shift {
+            TimeShift::Earlier => object.modified -= TIME_SHIFT,
+            TimeShift::Later => object.modified += TIME_SHIFT,
+        });
+    }
+
+    fn edit(&self, bucket: &str, key: &str, edit: impl FnOnce(&mut objects::Object)) {
         let mut buckets = self.backend.buckets();
         let object = buckets.get_mut(bucket).and_then(|bucket| bucket.objects.get_mut(key));
-        change(&mut Arc::make_mut(object.expect("it was put there")).attributes);
+        edit(Arc::make_mut(object.expect("it was put there")));
     }
 
     /// Returns an object without a request.
