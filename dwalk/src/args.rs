@@ -15,7 +15,7 @@ use ops::sort::key::SortKeys;
 use ops::usage::options::{Distribution, UsageOptions};
 use ops::walk::list::ObjectFacts;
 use ops::walk::list::checksums::Checksum;
-use ops::walk::list::collector::{HarvestOptions, Listing};
+use ops::walk::list::collector::{CollectorOptions, Listing};
 use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::limits;
@@ -241,7 +241,7 @@ impl Args {
             } else {
                 ObjectFacts::Listed
             },
-            collector: HarvestOptions {
+            collector: CollectorOptions {
                 listing,
                 usage: self.statistics(),
                 sort: self.sort.clone(),

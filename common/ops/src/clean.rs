@@ -15,7 +15,6 @@ use crate::walk::account::{self, Account, Gathered};
 use crate::walk::packed::RootedPath;
 use crate::walk::selection::Selection;
 use crate::walk::{self, WalkTask};
-use comm::Rank;
 pub use journals::DeadJournal;
 use s3::{OpenUpload, UploadMarker};
 use sched::context::TaskContext;
@@ -222,16 +221,12 @@ impl Job for CleanJob {
     }
 
     fn discard(&self, _task: CleanTask, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
-        worker.tally.cancelled_tasks += 1;
-        self.account.settle(worker);
+        self.account.cancel(worker);
     }
 
     fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
-        worker.send_lines(context, true);
-        self.account.settle(worker);
+        self.account.flush(worker, context);
     }
-
-    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()

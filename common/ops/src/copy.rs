@@ -238,10 +238,8 @@ impl Job for CopyJob<'_> {
     }
 
     fn flush(&self, worker: &mut CopyWorker, context: &TaskContext<'_, Self>) {
-        self.env.account.settle(&mut worker.gathered);
-        worker.gathered.send_lines(context, true);
+        self.env.account.flush(&mut worker.gathered, context);
         self.upkeep.manifest.append(&mut worker.rows);
-        worker.gathered.send_changes(context, true);
     }
 
     fn message(&self, _from: Rank, message: CopyMessage, context: &TaskContext<'_, Self>) {

@@ -21,7 +21,6 @@ use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::packed::RootedPath;
 use crate::walk::selection::Selection;
 use crate::walk::{self, Visit, Visited, Visitor, WalkTask};
-use comm::Rank;
 use sched::context::TaskContext;
 use sched::job::Job;
 use store::{Dir, Store};
@@ -438,17 +437,12 @@ impl Job for DeleteJob<'_> {
                 self.give_back_mode(met, worker, context);
             }
         }
-        worker.tally.cancelled_tasks += 1;
-        self.account.settle(worker);
+        self.account.cancel(worker);
     }
 
     fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
-        self.account.settle(worker);
-        worker.send_lines(context, true);
-        worker.send_changes(context, true);
+        self.account.flush(worker, context);
     }
-
-    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()

@@ -25,7 +25,6 @@ use crate::walk::dir_ref::DirRef;
 use crate::walk::packed::{Block, Packed};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
-use comm::Rank;
 use lists::named::Named;
 use retained::RetainedDirs;
 use root::RemoveRoot;
@@ -363,17 +362,12 @@ impl Job for RemoveJob<'_> {
     }
 
     fn discard(&self, _task: RemoveTask, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
-        worker.tally.cancelled_tasks += 1;
-        self.account.settle(worker);
+        self.account.cancel(worker);
     }
 
     fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
-        self.account.settle(worker);
-        worker.send_lines(context, true);
-        worker.send_changes(context, true);
+        self.account.flush(worker, context);
     }
-
-    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()

@@ -93,10 +93,16 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     }
 
     /// Notes that a directory is listed again.
-    fn enter_again(&self, _place: &Arc<DirRef>, _metadata: &Metadata, _worker: &mut Self::Worker) {}
+    fn enter_again(
+        &self,
+        _dir_ref: &Arc<DirRef>,
+        _metadata: &Metadata,
+        _worker: &mut Self::Worker,
+    ) {
+    }
 
     /// Returns the record of what was listed and visited, where the walk is watched.
-    fn watch(&self, _place: &DirRef) -> Option<&Watch> {
+    fn watch(&self, _dir_ref: &DirRef) -> Option<&Watch> {
         None
     }
 
@@ -114,12 +120,12 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
 
     /// Gains access to a directory of the other tree, which is open and about to be read for the
     /// first time on this rank. A visitor may widen the directory's mode here.
-    fn let_in(&self, _place: &DirRef, _dir: &dyn Dir) -> Result<Rights, Error> {
+    fn let_in(&self, _dir_ref: &DirRef, _dir: &dyn Dir) -> Result<Rights, Error> {
         Ok(Rights::AsBefore)
     }
 
     /// Notes that a name of a directory was filtered out.
-    fn left_out(&self, _place: &DirRef) {}
+    fn left_out(&self, _dir_ref: &DirRef) {}
 
     /// Returns the list of entries to visit instead of walking, where the operator has named them.
     fn named(&self) -> Option<&Named> {
@@ -129,7 +135,7 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     /// Makes sure that the counterpart of a directory exists, whose parents were not walked.
     fn reach(
         &self,
-        _place: &Arc<DirRef>,
+        _dir_ref: &Arc<DirRef>,
         _worker: &mut Self::Worker,
         _context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {

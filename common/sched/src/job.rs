@@ -32,8 +32,9 @@ pub trait Job: Sync {
     /// Delivers what a thread has gathered, when no task is queued for it or it ends.
     fn flush(&self, worker: &mut Self::Worker, context: &TaskContext<'_, Self>);
 
-    /// Receives a message. Runs on the main thread, so it must not do I/O: it queues a task.
-    fn message(&self, from: Rank, message: Self::Message, context: &TaskContext<'_, Self>);
+    /// Receives a message, where the operation sends any. Runs on the main thread, so it must not do
+    /// I/O: it queues a task.
+    fn message(&self, _from: Rank, _message: Self::Message, _context: &TaskContext<'_, Self>) {}
 
     /// Returns the progress of this rank.
     fn snapshot(&self) -> Self::Snapshot;

@@ -21,7 +21,7 @@ use comm::Rank;
 use comm::collective::broadcast;
 use input::Input;
 use ops::walk::in_order::prefetched_by;
-use ops::walk::list::collector::{HarvestOptions, ListCollector};
+use ops::walk::list::collector::{CollectorOptions, ListCollector};
 use ops::walk::list::read::ReadJob;
 use ops::walk::list::{ListJob, ObjectFacts, WalkRoot, seeds};
 use ops::walk::listed::{CheckedTree, Listed};
@@ -47,7 +47,7 @@ pub struct WalkRequest {
     /// How closely to look at objects.
     pub facts: ObjectFacts,
     /// Lists and statistics to make.
-    pub collector: HarvestOptions,
+    pub collector: CollectorOptions,
     /// File of the list; standard output for `None`.
     pub list: Option<Vec<u8>>,
     /// File of the report.

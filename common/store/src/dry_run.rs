@@ -8,7 +8,6 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::absent::{AbsentDir, AbsentStore};
-use crate::recorded::of_kind;
 use crate::{
     Capabilities, Dir, DirDecorator, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt,
     Sender, SourceFile, StagedCapabilities, StagedFile, Store, StoreDecorator,
@@ -227,7 +226,7 @@ impl DirDecorator for NewDir {
 
     /// Returns the metadata that a new directory inherits from its parent.
     fn metadata(&self) -> Result<Metadata> {
-        let unknown = || Ok(of_kind(Kind::Directory));
+        let unknown = || Ok(Metadata::of_kind(Kind::Directory));
         let above = self.above.as_ref().map_or_else(unknown, |above| above.metadata())?;
         Ok(Metadata { mode: 0o700 | above.mode & 0o2000, inode: 0, ..above })
     }

@@ -93,19 +93,11 @@ impl Tree {
         self.next_inode += 1;
         let time = Time { seconds: 1_700_000_000, nanoseconds: inode as u32 };
         let metadata = Metadata {
-            kind,
             mode,
-            uid: 0,
-            gid: 0,
-            size_bytes: 0,
-            allocated_bytes: 0,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
             device: 1,
             inode,
             known: Fields::ALL,
+            ..Metadata::of_kind(kind).with_times(time)
         };
         self.nodes.insert(inode, Node { metadata, xattrs: Xattrs::new(), content });
         inode

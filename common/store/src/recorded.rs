@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::absent::AbsentDir;
 use crate::{Capabilities, Checksums, Dir, DirDecorator, SourceFile, Store};
-use types::entry::{Kind, Metadata, Recorded, Time, Xattrs};
+use types::entry::{Kind, Metadata, Recorded, Xattrs};
 use types::error::{Op, Result};
 use types::outcome::difference::Fields;
 use types::path::{Name, RelPath};
@@ -26,27 +26,7 @@ pub fn metadata(recorded: &Recorded) -> Metadata {
         size_bytes: recorded.size_bytes,
         mtime: recorded.mtime,
         known: known.into_iter().collect(),
-        ..of_kind(Kind::File)
-    }
-}
-
-/// Returns metadata of which only the kind is known.
-pub(crate) fn of_kind(kind: Kind) -> Metadata {
-    let never = Time { seconds: 0, nanoseconds: 0 };
-    Metadata {
-        kind,
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        size_bytes: 0,
-        allocated_bytes: 0,
-        atime: never,
-        mtime: never,
-        ctime: never,
-        links: 1,
-        device: 0,
-        inode: 0,
-        known: Fields::TYPE,
+        ..Metadata::of_kind(Kind::File)
     }
 }
 
@@ -70,7 +50,7 @@ impl DirDecorator for RecordedDir {
     }
 
     fn metadata(&self) -> Result<Metadata> {
-        Ok(of_kind(Kind::Directory))
+        Ok(Metadata::of_kind(Kind::Directory))
     }
 
     fn open_dir(&self, _: &Name) -> Result<Arc<dyn Dir>> {

@@ -158,21 +158,13 @@ fn an_agent_that_is_read_only_changes_nothing() {
 }
 
 fn metadata(kind: Kind) -> Metadata {
-    let never = Time { seconds: 0, nanoseconds: 0 };
     Metadata {
-        kind,
         mode: 0o755,
-        uid: 0,
-        gid: 0,
         size_bytes: 3,
-        allocated_bytes: 0,
-        atime: never,
-        mtime: never,
-        ctime: never,
-        links: 1,
         device: 1,
         inode: 1,
         known: Fields::ALL,
+        ..Metadata::of_kind(kind)
     }
 }
 

@@ -189,6 +189,32 @@ pub struct Version {
 }
 
 impl Metadata {
+    /// Returns metadata of which only the file type is known.
+    pub const fn of_kind(kind: Kind) -> Self {
+        let never = Time { seconds: 0, nanoseconds: 0 };
+        Self {
+            kind,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size_bytes: 0,
+            allocated_bytes: 0,
+            atime: never,
+            mtime: never,
+            ctime: never,
+            links: 1,
+            device: 0,
+            inode: 0,
+            known: Fields::TYPE,
+        }
+    }
+
+    /// Returns this metadata with one time for access, modification and change.
+    #[must_use]
+    pub const fn with_times(self, time: Time) -> Self {
+        Self { atime: time, mtime: time, ctime: time, ..self }
+    }
+
     /// Returns the attributes that must not change while content is compared.
     pub fn version(&self) -> Version {
         Version { identity: self.identity(), ctime: self.ctime }

@@ -100,20 +100,20 @@ impl CompareJob<'_> {
                     mail.comm().abort(Exit::Bug)
                 };
                 if group.0 != key {
-                    found.change_test(side, std::mem::take(&mut group.1), self.options);
+                    found.count(side, std::mem::take(&mut group.1), self.options);
                     group.0 = key.to_vec();
                 }
                 group.1.push(member);
             }
-            found.change_test(side, group.1, self.options);
+            found.count(side, group.1, self.options);
         }
         found
     }
 }
 
 impl Regrouped {
-    /// Evaluates a group of names that are links to one file on one side.
-    fn change_test(&mut self, side: Side, mut members: Vec<Member>, options: &CompareOptions) {
+    /// Counts those of a group of names, links to one file on one side, that are not on the other.
+    fn count(&mut self, side: Side, mut members: Vec<Member>, options: &CompareOptions) {
         members.sort_by(|one, next| one.path.cmp(&next.path));
         let Some(first) = members.first().map(|first| first.other.clone()) else { return };
         for member in members.iter().filter(|member| member.other != first) {

@@ -99,7 +99,7 @@ fn reads_as_zeros(file: &dyn SourceFile, hole: Extent, room: &mut [u8]) -> bool 
 mod tests {
     use super::*;
     use crate::compare::content::is_same_extent;
-    use types::entry::{Kind, Metadata, Time, Xattrs};
+    use types::entry::{Kind, Metadata, Xattrs};
     use types::error::Op;
     use types::outcome::difference::Fields;
 
@@ -119,21 +119,11 @@ mod tests {
 
     impl SourceFile for Sparse {
         fn metadata(&self) -> Result<Metadata> {
-            let time = Time { seconds: 0, nanoseconds: 0 };
             Ok(Metadata {
-                kind: Kind::File,
-                mode: 0,
-                uid: 0,
-                gid: 0,
                 size_bytes: SIZE_BYTES,
                 allocated_bytes: 4096,
-                atime: time,
-                mtime: time,
-                ctime: time,
-                links: 1,
-                device: 0,
-                inode: 0,
                 known: Fields::ALL,
+                ..Metadata::of_kind(Kind::File)
             })
         }
 

@@ -139,19 +139,13 @@ mod tests {
     fn entry(kind: Kind, inode: u64, mtime: i64) -> Metadata {
         let time = Time { seconds: mtime, nanoseconds: 0 };
         Metadata {
-            kind,
             mode: 0o644,
-            uid: 0,
-            gid: 0,
             size_bytes: 7,
             allocated_bytes: 7,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
             device: 1,
             inode,
             known: Fields::ALL,
+            ..Metadata::of_kind(kind).with_times(time)
         }
     }
 

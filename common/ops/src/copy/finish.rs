@@ -15,7 +15,6 @@ use super::root::CopyRoot;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::dir_ref::DirRef;
 use crate::walk::packed::{Block, Packed, RootedPath};
-use comm::Rank;
 use sched::context::TaskContext;
 use sched::job::Job;
 use types::attributes::keep::Keep;
@@ -191,11 +190,8 @@ impl Job for FinishJob<'_> {
     }
 
     fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
-        self.account.settle(worker);
-        worker.send_changes(context, true);
+        self.account.flush(worker, context);
     }
-
-    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()

@@ -284,19 +284,11 @@ mod tests {
     fn metadata(mode: u32, uid: u32) -> Metadata {
         let time = Time { seconds: -5, nanoseconds: 1 };
         Metadata {
-            kind: Kind::File,
             mode,
             uid,
             gid: uid,
-            size_bytes: 0,
-            allocated_bytes: 0,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
-            device: 0,
-            inode: 0,
             known: Fields::ALL,
+            ..Metadata::of_kind(Kind::File).with_times(time)
         }
     }
 

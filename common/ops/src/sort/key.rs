@@ -114,19 +114,9 @@ mod tests {
         let key_of = |(path, size_bytes, mtime): &(&str, u64, i64)| {
             let time = Time { seconds: *mtime, nanoseconds: 0 };
             let metadata = Metadata {
-                kind: Kind::File,
-                mode: 0,
-                uid: 0,
-                gid: 0,
                 size_bytes: *size_bytes,
-                allocated_bytes: 0,
-                atime: time,
-                mtime: time,
-                ctime: time,
-                links: 1,
-                device: 0,
-                inode: 0,
                 known: types::outcome::difference::Fields::ALL,
+                ..Metadata::of_kind(Kind::File).with_times(time)
             };
             let record = Record { user: Some("u"), ..Record::new(path.as_bytes(), 0, &metadata) };
             let mut key = Vec::new();

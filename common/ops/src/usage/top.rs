@@ -63,19 +63,13 @@ pub(super) mod tests {
     pub fn file(size_bytes: u64, mtime: i64) -> Metadata {
         let time = Time { seconds: mtime, nanoseconds: 0 };
         Metadata {
-            kind: Kind::File,
             mode: 0o644,
-            uid: 0,
-            gid: 0,
             size_bytes,
             allocated_bytes: size_bytes,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
             device: 1,
             inode: 1,
             known: types::outcome::difference::Fields::ALL,
+            ..Metadata::of_kind(Kind::File).with_times(time)
         }
     }
 

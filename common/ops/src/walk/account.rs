@@ -71,6 +71,23 @@ impl Account {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&counts);
     }
 
+    /// Counts a task that was cancelled.
+    pub fn cancel(&self, gathered: &mut Gathered) {
+        gathered.tally.cancelled_tasks += 1;
+        self.settle(gathered);
+    }
+
+    /// Hands over everything that a thread has gathered.
+    pub fn flush<J: Job<Event = Event> + ?Sized>(
+        &self,
+        gathered: &mut Gathered,
+        context: &TaskContext<'_, J>,
+    ) {
+        self.settle(gathered);
+        gathered.send_lines(context, true);
+        gathered.send_changes(context, true);
+    }
+
     /// Counts a failure, and reports it to rank 0 up to a number of lines. A failure of a silent
     /// service also stops the job.
     pub fn fail<J: Job<Event = Event> + ?Sized>(

@@ -13,8 +13,7 @@ use super::selection::Selection;
 use super::watch::Watch;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
 use crate::resolver::StoreResolver;
-use collector::{CollectorWorker, HarvestOptions, ListCollector};
-use comm::Rank;
+use collector::{CollectorOptions, CollectorWorker, ListCollector};
 use lists::named::Named;
 use sched::context::TaskContext;
 use sched::job::Job;
@@ -299,15 +298,12 @@ impl Job for ListJob<'_> {
         worker: &mut CollectorWorker,
         _context: &TaskContext<'_, Self>,
     ) {
-        worker.gathered.tally.cancelled_tasks += 1;
-        self.collector.account.settle(&mut worker.gathered);
+        self.collector.account.cancel(&mut worker.gathered);
     }
 
     fn flush(&self, worker: &mut CollectorWorker, context: &TaskContext<'_, Self>) {
         self.collector.flush(worker, context);
     }
-
-    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.collector.account.tally()
@@ -333,8 +329,7 @@ impl Visitor for ListJob<'_> {
         worker: &mut CollectorWorker,
         context: &TaskContext<'_, Self>,
     ) {
-        worker.gathered.tally.unread_directories += 1;
-        self.collector.account.fail(failure, &mut worker.gathered, context);
+        self.collector.list_failed(failure, worker, context);
     }
 
     fn source(&self, root: u32) -> &dyn Store {
@@ -354,7 +349,7 @@ impl Visitor for ListJob<'_> {
     /// Returns whether entries are only inspected: a checksum or a layout takes requests of its own,
     /// in which many threads help.
     fn inspects(&self, _dir_ref: &DirRef) -> bool {
-        let HarvestOptions { listing, usage, .. } = self.collector.options();
+        let CollectorOptions { listing, usage, .. } = self.collector.options();
         listing.checksum().is_none() && !usage.striping
     }
 

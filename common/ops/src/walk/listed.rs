@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use super::account::{self, Account, Gathered};
 use super::packed::{Block, Packed, RootedPath};
 use super::selection::Selection;
-use comm::Rank;
 use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
@@ -300,15 +299,12 @@ impl Job for CheckJob<'_> {
     }
 
     fn discard(&self, _task: CheckTask, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
-        worker.tally.cancelled_tasks += 1;
-        self.account.settle(worker);
+        self.account.cancel(worker);
     }
 
-    fn flush(&self, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
-        self.account.settle(worker);
+    fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
+        self.account.flush(worker, context);
     }
-
-    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()
@@ -328,19 +324,11 @@ mod tests {
         let is_recent = |changed, now| {
             let known = types::outcome::difference::Fields::ALL;
             let metadata = Metadata {
-                kind: types::entry::Kind::Directory,
-                mode: 0,
-                uid: 0,
-                gid: 0,
-                size_bytes: 0,
-                allocated_bytes: 0,
-                atime: changed,
-                mtime: changed,
-                ctime: changed,
                 links: 2,
                 device: 1,
                 inode: 1,
                 known,
+                ..Metadata::of_kind(types::entry::Kind::Directory).with_times(changed)
             };
             Look::of(&metadata, now).is_recent
         };

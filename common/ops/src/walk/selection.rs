@@ -36,6 +36,19 @@ pub struct OwnThings {
 }
 
 /// The selection, prepared for use on one rank.
+///
+/// Each stage of a job asks what it can know:
+///
+/// | stage | question | method |
+/// | --- | --- | --- |
+/// | a name was listed | Is it visited? Filters by path, and what belongs to jobs, decide. | [`admits_name`](Self::admits_name) |
+/// | names of two trees are compared | Do the filters by path select it, with its type here? | [`is_chosen`](Self::is_chosen) |
+/// | a path comes from a list, a key or a mount table | Do they select it and all directories above it? | [`admits_below`](Self::admits_below) |
+/// | an entry was inspected | Do size and age select it? | [`admits`](Self::admits) |
+/// | an entry comes from a list, with metadata | Do path, size and age select it? | [`admits_record`](Self::admits_record) |
+/// | a directory is about to be entered | Is it on another file system? | [`stops_at`](Self::stops_at) |
+/// | drm is about to delete | Is the entry itself meant, and not only entered? | [`means`](Self::means) |
+/// | drm is about to delete | Does its metadata allow it? | [`may_delete`](Self::may_delete) |
 #[derive(Debug)]
 pub struct Selection {
     filter: Filter,
@@ -230,7 +243,6 @@ pub fn is_part_of_journal(dir: &dyn Dir, name: &Name) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::entry::Time;
     use types::select::filter::Rule;
 
     #[test]
@@ -239,21 +251,9 @@ mod tests {
         let filter = FilterOptions { rules, ..FilterOptions::default() };
         let options = SelectionOptions { filter, one_file_system: false };
         let selection = Selection::new(&options).unwrap();
-        let time = Time { seconds: 0, nanoseconds: 0 };
         let metadata = Metadata {
-            kind: Kind::File,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            size_bytes: 0,
-            allocated_bytes: 0,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
-            device: 0,
-            inode: 0,
             known: types::outcome::difference::Fields::ALL,
+            ..Metadata::of_kind(Kind::File)
         };
         for (path, depth, admitted) in [
             ("/data/out", 0, true),

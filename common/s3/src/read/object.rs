@@ -117,6 +117,23 @@ macro_rules! headers {
     }};
 }
 
+/// Reads what the answers to HeadObject and GetObject have in common, by methods of one name.
+macro_rules! answer_of {
+    ($answer:expr) => {
+        Answer {
+            length: $answer.content_length().and_then(|length| u64::try_from(length).ok()),
+            etag: $answer.e_tag(),
+            encryption: $answer.server_side_encryption().map(ServerSideEncryption::as_str),
+            has_own_key: $answer.sse_customer_algorithm().is_some(),
+            stored: $answer.last_modified().copied(),
+            crc64: $answer.checksum_crc64_nvme(),
+            sha256: $answer.checksum_sha256(),
+            checksum_type: $answer.checksum_type().map(ChecksumType::as_str),
+            headers: headers!($answer),
+        }
+    };
+}
+
 impl Bucket {
     /// Requests the head of an object. An answer without an ETag does not come from the service,
     /// and one without a length says nothing of the content; both are retried.
@@ -342,31 +359,11 @@ impl<'a> Answer<'a> {
     }
 
     fn of_head(answer: &'a HeadObjectOutput) -> Self {
-        Self {
-            length: answer.content_length().and_then(|length| u64::try_from(length).ok()),
-            etag: answer.e_tag(),
-            encryption: answer.server_side_encryption().map(ServerSideEncryption::as_str),
-            has_own_key: answer.sse_customer_algorithm().is_some(),
-            stored: answer.last_modified().copied(),
-            crc64: answer.checksum_crc64_nvme(),
-            sha256: answer.checksum_sha256(),
-            checksum_type: answer.checksum_type().map(ChecksumType::as_str),
-            headers: headers!(answer),
-        }
+        answer_of!(answer)
     }
 
     fn of_get(answer: &'a GetObjectOutput) -> Self {
-        Self {
-            length: answer.content_length().and_then(|length| u64::try_from(length).ok()),
-            etag: answer.e_tag(),
-            encryption: answer.server_side_encryption().map(ServerSideEncryption::as_str),
-            has_own_key: answer.sse_customer_algorithm().is_some(),
-            stored: answer.last_modified().copied(),
-            crc64: answer.checksum_crc64_nvme(),
-            sha256: answer.checksum_sha256(),
-            checksum_type: answer.checksum_type().map(ChecksumType::as_str),
-            headers: headers!(answer),
-        }
+        answer_of!(answer)
     }
 }
 

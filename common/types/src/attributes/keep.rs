@@ -376,19 +376,11 @@ mod tests {
     fn entry(kind: Kind, mode: u32) -> Metadata {
         let time = Time { seconds: 5, nanoseconds: 1 };
         Metadata {
-            kind,
             mode,
             uid: 7,
             gid: 8,
-            size_bytes: 0,
-            allocated_bytes: 0,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
-            device: 0,
-            inode: 0,
             known: Fields::ALL,
+            ..Metadata::of_kind(kind).with_times(time)
         }
     }
 

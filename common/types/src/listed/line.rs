@@ -205,19 +205,14 @@ mod tests {
     fn metadata(mode: u32) -> Metadata {
         let time = Time { seconds: 1_700_000_000, nanoseconds: 5 };
         Metadata {
-            kind: Kind::File,
             mode,
             uid: 4_000_000_000,
-            gid: 0,
             size_bytes: 12,
             allocated_bytes: 512,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
             device: 1,
             inode: 2,
             known: Fields::ALL,
+            ..Metadata::of_kind(Kind::File).with_times(time)
         }
     }
 

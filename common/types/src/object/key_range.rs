@@ -153,9 +153,10 @@ impl KeyRange {
             && self.upto.as_ref().is_none_or(|upto| *cut < **upto)
     }
 
-    /// Takes the price of a cut from the credit.
+    /// Takes the price of a cut from the credit, without which [`KeyRange::cut`] offers none.
     pub fn pay(&mut self) {
-        self.credit = self.credit.saturating_sub(LISTING_CUT_PAGES);
+        debug_assert!(self.credit >= LISTING_CUT_PAGES, "a cut on credit");
+        self.credit -= LISTING_CUT_PAGES;
     }
 
     /// Ends the range at a cut, since a probe has found nothing behind it.

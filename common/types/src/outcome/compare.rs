@@ -258,19 +258,15 @@ mod tests {
     fn entry(kind: Kind) -> Metadata {
         let time = Time { seconds: 1_700_000_001, nanoseconds: 123_456_789 };
         Metadata {
-            kind,
             mode: 0o644,
             uid: 1,
             gid: 2,
             size_bytes: 3,
             allocated_bytes: 4096,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
             device: 1,
             inode: 1,
             known: Fields::ALL,
+            ..Metadata::of_kind(kind).with_times(time)
         }
     }
 

@@ -265,19 +265,12 @@ mod tests {
     fn file(size_bytes: u64, seconds: i64) -> Metadata {
         let time = Time { seconds, nanoseconds: 0 };
         Metadata {
-            kind: Kind::File,
             mode: 0o644,
-            uid: 0,
-            gid: 0,
             size_bytes,
-            allocated_bytes: 0,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            links: 1,
             device: 1,
             inode: 1,
             known: crate::outcome::difference::Fields::ALL,
+            ..Metadata::of_kind(Kind::File).with_times(time)
         }
     }
 

@@ -97,7 +97,7 @@ impl Listing {
 
 /// The processing of entries beyond counting them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HarvestOptions {
+pub struct CollectorOptions {
     /// The format of the list.
     pub listing: Listing,
     /// The statistics to gather.
@@ -106,7 +106,7 @@ pub struct HarvestOptions {
     pub sort: Option<SortKeys>,
 }
 
-impl HarvestOptions {
+impl CollectorOptions {
     fn wants_names(&self) -> bool {
         self.wants_targets() || self.listing == Listing::Mfu || self.usage.owners
     }
@@ -119,7 +119,7 @@ impl HarvestOptions {
 
 /// The data that one rank collects.
 pub struct ListCollector {
-    options: HarvestOptions,
+    options: CollectorOptions,
     /// The counts and failures.
     pub account: Account,
     wants_records: bool,
@@ -148,7 +148,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ListCollector {
     /// Creates an empty collector. `part` receives a Parquet list that is not sorted.
-    pub fn new(options: &HarvestOptions, part: Option<PartWriter>) -> Self {
+    pub fn new(options: &CollectorOptions, part: Option<PartWriter>) -> Self {
         Self {
             options: options.clone(),
             account: Account::default(),
@@ -165,7 +165,7 @@ impl ListCollector {
     }
 
     /// Returns the options.
-    pub fn options(&self) -> &HarvestOptions {
+    pub fn options(&self) -> &CollectorOptions {
         &self.options
     }
 
@@ -265,14 +265,24 @@ impl ListCollector {
         }
     }
 
+    /// Reports a list, or a part of it, that cannot be read.
+    pub fn list_failed<J: Job<Event = Event> + ?Sized>(
+        &self,
+        failure: Failure,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, J>,
+    ) {
+        worker.gathered.tally.unread_directories += 1;
+        self.account.fail(failure, &mut worker.gathered, context);
+    }
+
     /// Hands over what a thread has collected.
     pub fn flush<J: Job<Event = Event> + ?Sized>(
         &self,
         worker: &mut CollectorWorker,
         context: &TaskContext<'_, J>,
     ) {
-        self.account.settle(&mut worker.gathered);
-        worker.gathered.send_lines(context, true);
+        self.account.flush(&mut worker.gathered, context);
         self.settle_usage(worker);
         if !worker.rows.is_empty() {
             self.part.append(&mut worker.rows);

@@ -2,12 +2,10 @@
 
 use super::collector::{CollectorWorker, ListCollector};
 use crate::walk::selection::Selection;
-use comm::Rank;
 use lists::repeated::Repeated;
 use lists::source::{ListSource, Piece};
 use sched::context::TaskContext;
 use sched::job::Job;
-use types::error::Failure;
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 
@@ -29,16 +27,6 @@ impl<'c> ReadJob<'c> {
     ) -> Self {
         Self { source, repeated, selection, collector }
     }
-
-    fn fail(
-        &self,
-        failure: Failure,
-        worker: &mut CollectorWorker,
-        context: &TaskContext<'_, Self>,
-    ) {
-        worker.gathered.tally.unread_directories += 1;
-        self.collector.account.fail(failure, &mut worker.gathered, context);
-    }
 }
 
 impl Job for ReadJob<'_> {
@@ -54,14 +42,14 @@ impl Job for ReadJob<'_> {
 
     fn run(&self, piece: Piece, worker: &mut CollectorWorker, context: &TaskContext<'_, Self>) {
         match self.source.records(piece) {
-            Err(failure) => self.fail(failure, worker, context),
+            Err(failure) => self.collector.list_failed(failure, worker, context),
             Ok(records) => {
                 for (record, number) in records.zip(0..) {
                     match record {
                         Ok(_) if self.repeated.contains((piece, number)) => {}
                         Ok(record) if !self.selection.admits_record(&record.view()) => {}
                         Ok(record) => self.collector.meet(&record.view(), worker, context),
-                        Err(failure) => self.fail(failure, worker, context),
+                        Err(failure) => self.collector.list_failed(failure, worker, context),
                     }
                 }
             }
@@ -75,15 +63,12 @@ impl Job for ReadJob<'_> {
         worker: &mut CollectorWorker,
         _context: &TaskContext<'_, Self>,
     ) {
-        worker.gathered.tally.cancelled_tasks += 1;
-        self.collector.account.settle(&mut worker.gathered);
+        self.collector.account.cancel(&mut worker.gathered);
     }
 
     fn flush(&self, worker: &mut CollectorWorker, context: &TaskContext<'_, Self>) {
         self.collector.flush(worker, context);
     }
-
-    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.collector.account.tally()
