@@ -22,6 +22,7 @@ use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_AGENT_THREADS};
 use types::path::{Name, join};
 
 use crate::frame::{self, Frame, Greeting, VERSION};
+use crate::packing::Packer;
 use crate::protocol::{
     Answer, At, Machine, Mounts, NewEntry, Reply, Request, StagedAs, StatAs, checked_name,
 };
@@ -46,6 +47,7 @@ struct Agent {
     machine: Machine,
     roots: Mutex<BTreeMap<u32, Arc<OpenRoot>>>,
     lists: Lists,
+    packer: Packer,
     relative_devices: AtomicBool,
     /// True once the client is gone.
     is_left: AtomicBool,
@@ -143,6 +145,7 @@ impl Agent {
             machine: options.machine.clone().unwrap_or_else(Machine::own),
             roots: Mutex::default(),
             lists: Lists::default(),
+            packer: Packer::default(),
             relative_devices: false.into(),
             is_left: false.into(),
         })
@@ -156,7 +159,8 @@ impl Agent {
             let too_long: Reply = Err(Op::GetXattrs.errno(libc::E2BIG));
             frame::encode(&too_long)
         })?;
-        frame::send(&mut *lock(output), frame.id, &head, &data)
+        let sealed = frame::seal(frame.id, &head, &data, &self.packer)?;
+        sealed.send(&mut *lock(output))
     }
 
     /// Does what a request asks for; content that goes with the answer is put into `out`.
@@ -165,8 +169,9 @@ impl Agent {
             return Err(Op::Write.errno(libc::EROFS));
         }
         match request {
-            Request::Begin { umask, relative_devices } => {
+            Request::Begin { umask, relative_devices, compress } => {
                 set_umask(umask & 0o777);
+                self.packer.set(compress);
                 self.relative_devices.store(relative_devices, Ordering::SeqCst);
                 Ok(Answer::Machine(self.machine.clone()))
             }

@@ -13,6 +13,7 @@ use types::error::Op;
 use types::limits::REMOTE_END_MAX;
 
 use crate::frame::{self, Frame, Greeting, VERSION};
+use crate::packing::Packer;
 use crate::protocol::{Reply, Request};
 
 /// Reader and writer of a new connection, and the process that holds it, if there is one.
@@ -30,6 +31,7 @@ pub struct Connection {
     to: Mutex<Option<Box<dyn Write + Send>>>,
     waiting: Arc<Waiting>,
     next: AtomicU64,
+    packer: Packer,
     child: Mutex<Option<Child>>,
 }
 
@@ -101,8 +103,14 @@ impl Connection {
             to: Mutex::new(Some(link.to)),
             waiting,
             next: AtomicU64::new(1),
+            packer: Packer::default(),
             child: Mutex::new(child),
         }
+    }
+
+    /// Compresses further requests, or does not.
+    pub fn set_compression(&self, is_on: bool) {
+        self.packer.set(is_on);
     }
 
     /// Sends a request.
@@ -117,10 +125,13 @@ impl Connection {
             return Ok(Pending(receiver));
         };
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let frame = frame::seal(id, &head, data, &self.packer);
         lock(&self.waiting.answers).as_mut().ok_or(Broken)?.insert(id, sender);
         self.waiting.in_progress.fetch_add(1, Ordering::Relaxed);
         let mut to = lock(&self.to);
-        let sent = to.as_mut().is_some_and(|to| frame::send(&mut **to, id, &head, data).is_ok());
+        let is_sent =
+            |to: &mut Box<dyn Write + Send>| frame.is_ok_and(|it| it.send(&mut **to).is_ok());
+        let sent = to.as_mut().is_some_and(is_sent);
         if !sent {
             *to = None;
             self.waiting.break_off();

@@ -1,13 +1,15 @@
 //! Frames: the form of messages on the wire.
 //!
 //! A connection begins with a greeting of each side, whose form never changes. Then frames follow:
-//! lengths of the message and of its data, the number of the request, a CRC-64 of all three, and both.
+//! lengths of the message and of its data, and of both together if they are compressed, the number of
+//! the request, a CRC-64 of number, message and data, and both.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::packing::{Packer, unpack};
 use types::content::crc64::Crc64Nvme;
 use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_HEAD_BYTES_MAX};
 
@@ -18,7 +20,7 @@ const MAGIC: [u8; 8] = *b"DCPAGENT";
 pub const VERSION: u16 = 3;
 
 /// Bytes before the message of a frame.
-const PREFIX_BYTES: usize = 24;
+const PREFIX_BYTES: usize = 28;
 
 /// Version of the protocol and of the program on one side of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,24 +103,52 @@ pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Sends an encoded message with its data.
+/// A frame that is ready to be sent.
+pub struct Sealed<'d> {
+    /// Prefix and message; or prefix and both, compressed.
+    start: Vec<u8>,
+    /// Data that follow.
+    data: &'d [u8],
+}
+
+/// Makes the frame of an encoded message with its data.
+///
+/// # Errors
+/// `InvalidInput` for too much data.
+pub fn seal<'d>(id: u64, head: &[u8], data: &'d [u8], packer: &Packer) -> Result<Sealed<'d>> {
+    if data.len() > REMOTE_DATA_BYTES_MAX {
+        return Err(Error::new(ErrorKind::InvalidInput, "too much data in a message"));
+    }
+    let compressed = packer.pack([head, data]);
+    let packed_bytes = compressed.as_ref().map_or(0, Vec::len);
+    let mut start = Vec::with_capacity(PREFIX_BYTES + packed_bytes.max(head.len()));
+    for length in [head.len(), data.len(), packed_bytes] {
+        start.extend((length as u32).to_le_bytes());
+    }
+    start.extend(id.to_le_bytes());
+    start.extend(checksum(id, head, data).to_le_bytes());
+    start.extend_from_slice(compressed.as_deref().unwrap_or(head));
+    Ok(Sealed { start, data: if compressed.is_some() { &[] } else { data } })
+}
+
+impl Sealed<'_> {
+    /// Sends the frame.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn send(&self, to: &mut dyn Write) -> Result<()> {
+        to.write_all(&self.start)?;
+        to.write_all(self.data)?;
+        to.flush()
+    }
+}
+
+/// Sends an encoded message with its data as they are.
 ///
 /// # Errors
 /// Those of the connection, and `InvalidInput` for too much data.
 pub fn send(to: &mut dyn Write, id: u64, head: &[u8], data: &[u8]) -> Result<()> {
-    if data.len() > REMOTE_DATA_BYTES_MAX {
-        return Err(Error::new(ErrorKind::InvalidInput, "too much data in a message"));
-    }
-    let mut prefix = [0; PREFIX_BYTES];
-    prefix[..4].copy_from_slice(&(head.len() as u32).to_le_bytes());
-    prefix[4..8].copy_from_slice(&(data.len() as u32).to_le_bytes());
-    prefix[8..16].copy_from_slice(&id.to_le_bytes());
-    prefix[16..].copy_from_slice(&checksum(id, head, data).to_le_bytes());
-    let mut start = prefix.to_vec();
-    start.extend_from_slice(head);
-    to.write_all(&start)?;
-    to.write_all(data)?;
-    to.flush()
+    seal(id, head, data, &Packer::default())?.send(to)
 }
 
 /// Receives a message with its data; `None` at the end of the connection.
@@ -133,15 +163,25 @@ pub fn receive<M: DeserializeOwned>(from: &mut dyn Read) -> Result<Option<Frame<
     }
     let number = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().unwrap_or_default());
     let long = |at: usize| u64::from_le_bytes(prefix[at..at + 8].try_into().unwrap_or_default());
-    let (head_bytes, data_bytes) = (number(0) as usize, number(4) as usize);
-    if head_bytes > REMOTE_HEAD_BYTES_MAX || data_bytes > REMOTE_DATA_BYTES_MAX {
+    let [head_bytes, data_bytes, packed_bytes] = [0, 4, 8].map(|at| number(at) as usize);
+    let is_short = head_bytes <= REMOTE_HEAD_BYTES_MAX && data_bytes <= REMOTE_DATA_BYTES_MAX;
+    if !is_short || packed_bytes > head_bytes + data_bytes {
         return Err(invalid("a message is longer than any that is allowed"));
     }
-    let (mut head, mut data) = (vec![0; head_bytes], vec![0; data_bytes]);
-    from.read_exact(&mut head)?;
-    from.read_exact(&mut data)?;
-    let id = long(8);
-    if checksum(id, &head, &data) != long(16) {
+    let (head, data) = if packed_bytes == 0 {
+        let (mut head, mut data) = (vec![0; head_bytes], vec![0; data_bytes]);
+        from.read_exact(&mut head)?;
+        from.read_exact(&mut data)?;
+        (head, data)
+    } else {
+        let mut packed = vec![0; packed_bytes];
+        from.read_exact(&mut packed)?;
+        let mut head = unpack(&packed, head_bytes + data_bytes)?;
+        let data = head.split_off(head_bytes);
+        (head, data)
+    };
+    let id = long(12);
+    if checksum(id, &head, &data) != long(20) {
         return Err(invalid("checksum mismatch in a message"));
     }
     match postcard::take_from_bytes(&head) {

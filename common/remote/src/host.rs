@@ -33,6 +33,8 @@ pub struct HostSettings {
     pub shell: ShellOptions,
     /// Connections of each rank, at most.
     pub connections_max: u32,
+    /// True if messages are compressed, where that pays.
+    pub compress: bool,
     /// Machine that was reached by the name, where that is one.
     pub machine: Option<Machine>,
 }
@@ -41,7 +43,8 @@ impl HostSettings {
     /// Settings for these hosts with the defaults.
     pub fn of(doors: Vec<String>) -> Self {
         let shell = ShellOptions::default();
-        Self { doors, shell, connections_max: REMOTE_CONNECTIONS, machine: None }
+        let connections_max = REMOTE_CONNECTIONS;
+        Self { doors, shell, connections_max, compress: false, machine: None }
     }
 }
 
@@ -60,6 +63,7 @@ pub struct Host {
     next_root: AtomicU32,
     sent_before: AtomicU64,
     umask: u32,
+    compress: bool,
     /// Identifier of the host, which marks its device numbers.
     id: u64,
 }
@@ -108,6 +112,7 @@ impl Host {
             next_root: AtomicU32::new(1),
             sent_before: AtomicU64::new(0),
             umask: ::host::process::current_umask(),
+            compress: settings.compress,
             id,
         }
     }
@@ -373,7 +378,9 @@ impl Host {
     /// directory that it was on the other connections.
     fn prepare(&self, connection: &Connection) -> std::result::Result<(), String> {
         let relative_devices = self.has_several_doors();
-        let begin = Request::Begin { umask: self.umask, relative_devices };
+        let compress = self.compress;
+        connection.set_compression(compress);
+        let begin = Request::Begin { umask: self.umask, relative_devices, compress };
         let ended = |_| "the connection ended".to_owned();
         match connection.ask(&begin, &[]).map_err(ended)?.0 {
             Ok(Answer::Machine(machine)) => self.machines.admit(machine)?,

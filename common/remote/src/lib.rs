@@ -11,6 +11,7 @@ pub mod agent;
 pub mod connection;
 pub mod frame;
 pub mod host;
+pub mod packing;
 pub mod protocol;
 pub mod shell;
 pub mod store;

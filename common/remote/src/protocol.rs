@@ -143,9 +143,10 @@ pub enum StatAs {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names of the fields say it")]
 pub enum Request {
-    /// Begins the session: the mask for new entries, and whether device numbers are to be relative
-    /// to the root's, because each of several hosts may have its own. The answer is the machine.
-    Begin { umask: u32, relative_devices: bool },
+    /// Begins the session: the mask for new entries, whether device numbers are to be relative to
+    /// the root's, because each of several hosts may have its own, and whether messages are
+    /// compressed. The answer is the machine.
+    Begin { umask: u32, relative_devices: bool, compress: bool },
     /// Opens the root of that number.
     Root { root: u32, path: Vec<u8>, open_as: OpenAs },
     /// Metadata of a path as the operator wrote it.

@@ -60,6 +60,7 @@ const DFUSE: &str = "DAOS is reached through dfuse or libpil4dfs";
 
 const OWN_SERVICE: &str = "the client adapts to what the service can do";
 const NO_DELTA: &str = "a file that differs is copied whole, so that no parts are compared";
+const OWN_COMPRESSION: &str = "-z compresses with zstd what gets smaller by it";
 const OWN_PROTOCOL: &str = "no remote shell and no rsync on another host takes part";
 const OWN_OUTPUT: &str = "--progress, -v and --json select what is printed";
 
@@ -69,11 +70,10 @@ const IDLE: &[Idle] = &[
     flag("links", "symbolic links are copied as links").short('l'),
     flag("no-follow-symlinks", "symbolic links are copied as links").of(&["dcp", "dsync"]),
     flag("whole-file", "a file that differs is copied whole").short('W'),
-    flag("compress", "content is not compressed for the transfer").short('z'),
-    value("compress-level", "content is not compressed for the transfer"),
-    value("compress-choice", "content is not compressed for the transfer"),
-    value("compress-threads", "content is not compressed for the transfer"),
-    value("skip-compress", "content is not compressed for the transfer"),
+    value("compress-level", OWN_COMPRESSION),
+    value("compress-choice", OWN_COMPRESSION),
+    value("compress-threads", OWN_COMPRESSION),
+    value("skip-compress", OWN_COMPRESSION),
     optional("stats", "the summary is always printed"),
     value("stats-unit", OWN_OUTPUT),
     flag("stats-one-line", OWN_OUTPUT),

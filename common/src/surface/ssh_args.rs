@@ -23,6 +23,10 @@ pub struct SshArgs {
     #[arg(long, value_name = "FILE")]
     pub ssh_identity: Option<String>,
 
+    /// Compress what travels to and from other hosts (zstd), as long as that pays
+    #[arg(short = 'z', long)]
+    pub compress: bool,
+
     /// Maximum number of connections of each rank to another host
     #[arg(
         long,
@@ -37,7 +41,8 @@ impl Default for SshArgs {
     fn default() -> Self {
         let ShellOptions { shell, agent, identity } = ShellOptions::default();
         let ssh_connections = limits::REMOTE_CONNECTIONS;
-        Self { rsh: shell, agent_path: agent, ssh_identity: identity, ssh_connections }
+        let compress = false;
+        Self { rsh: shell, agent_path: agent, ssh_identity: identity, compress, ssh_connections }
     }
 }
 
@@ -49,7 +54,7 @@ impl SshArgs {
             agent: self.agent_path.clone(),
             identity: self.ssh_identity.clone(),
         };
-        HostOptions { shell, connections_max: self.ssh_connections }
+        HostOptions { shell, connections_max: self.ssh_connections, compress: self.compress }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of trees on other hosts: agents in this process, at the other ends of pipes, whole ones and
 //! some that break off or lie.
 
+mod compressed;
 mod lost_answers;
 
 use std::io::{Read, Write};

@@ -591,6 +591,11 @@ pub const REMOTE_HEAD_BYTES_MAX: usize = 1 << 20;
 pub const REMOTE_DATA_BYTES_MAX: usize = 1 << 20;
 /// Files up to this size travel in one message, together with their attributes.
 pub const REMOTE_WHOLE_BYTES_MAX: u64 = 256 << 10;
+/// Smallest message in bytes that is compressed: a packet of a network holds smaller ones anyway.
+pub const REMOTE_PACK_BYTES_MIN: usize = 1024;
+/// Largest number of messages that are not compressed before that is tried again: attempts in vain
+/// then cost 2 % of what compressing everything would.
+pub const REMOTE_PACK_PASSED_OVER_MAX: u32 = 63;
 /// Directories above a root that are inspected for whether another root is one of them: their
 /// metadata fits [`REMOTE_HEAD_BYTES_MAX`].
 pub const LINEAGE_DIRECTORIES_MAX: usize = 2000;

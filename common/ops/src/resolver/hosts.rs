@@ -16,11 +16,14 @@ pub struct HostOptions {
     pub shell: ShellOptions,
     /// Connections of each rank, at most.
     pub connections_max: u32,
+    /// True if messages are compressed, where that pays.
+    pub compress: bool,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { shell: ShellOptions::default(), connections_max: REMOTE_CONNECTIONS }
+        let shell = ShellOptions::default();
+        Self { shell, connections_max: REMOTE_CONNECTIONS, compress: false }
     }
 }
 
@@ -46,8 +49,9 @@ pub(super) fn add(
     if reach.iter().any(|(known, _)| known == head) {
         return Ok(());
     }
-    let HostOptions { shell, connections_max } = options.clone();
-    let settings = HostSettings { doors: path.doors(), shell, connections_max, machine: None };
+    let HostOptions { shell, connections_max, compress } = options.clone();
+    let doors = path.doors();
+    let settings = HostSettings { doors, shell, connections_max, compress, machine: None };
     let machine = Host::new(settings.clone()).reach().map_err(|why| (Exit::Unusable, why))?;
     reach.push(((*head).to_owned(), HostSettings { machine, ..settings }));
     Ok(())
