@@ -2,6 +2,7 @@
 //! of mpiFileUtils. A walk writes them, and any rank reads them back in pieces: [`source::ListSource`] returns paths, attributes
 //! and targets of symbolic links to all tools.
 
+pub mod appended;
 pub mod labels;
 pub mod mfu;
 pub mod named;

@@ -250,6 +250,10 @@ impl Job for CopyJob<'_> {
         }
     }
 
+    fn deliver(&self, context: &TaskContext<'_, Self>) {
+        self.env.account.deliver(context);
+    }
+
     fn snapshot(&self) -> Tally {
         self.tally()
     }

@@ -369,6 +369,10 @@ impl Job for RemoveJob<'_> {
         self.account.flush(worker, context);
     }
 
+    fn deliver(&self, context: &TaskContext<'_, Self>) {
+        self.account.deliver(context);
+    }
+
     fn snapshot(&self) -> Tally {
         self.tally()
     }

@@ -284,6 +284,8 @@ impl<J: Job> MainThread<'_, '_, J> {
         }
         if now >= self.reported_at + limits::report_interval(size) {
             self.reported_at = now;
+            let pool = self.local.pool;
+            self.local.job.deliver(&TaskContext { pool, own: None, rank });
             // Ended before begun: a sum that is equal was equal at one time.
             let ended = self.local.pool.finding_ended.load(Ordering::SeqCst);
             let begun = self.local.pool.finding_begun.load(Ordering::SeqCst);

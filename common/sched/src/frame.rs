@@ -33,11 +33,11 @@ pub enum Frame {
     /// Order to cancel tasks that have not begun.
     Stop,
     /// Message from one rank's part of the operation to another's, serialised.
-    Message(Vec<u8>),
+    Message(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Event for rank 0, serialised.
-    Event(Vec<u8>),
+    Event(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Progress of a rank, serialised. Not work-carrying: it may be lost.
-    Progress(Vec<u8>),
+    Progress(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Report of the work that a rank did whose rate is limited. Not work-carrying.
     Demand([Demand; KINDS]),
     /// Share of a rank in the rates to which the job is limited. Not work-carrying.
@@ -50,6 +50,7 @@ pub struct Parcel {
     /// Number of tasks; 0 is a refusal.
     pub count: u32,
     /// Serialised tasks, one after the other.
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 

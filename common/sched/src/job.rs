@@ -32,6 +32,10 @@ pub trait Job: Sync {
     /// Delivers what a thread has gathered, when no task is queued for it or it ends.
     fn flush(&self, worker: &mut Self::Worker, context: &TaskContext<'_, Self>);
 
+    /// Delivers what threads have put together for rank 0, however little it is. The main thread
+    /// calls it now and then, so that rank 0 knows what happened if the job is killed.
+    fn deliver(&self, _context: &TaskContext<'_, Self>) {}
+
     /// Receives a message, where the operation sends any. Runs on the main thread, so it must not do
     /// I/O: it queues a task.
     fn message(&self, _from: Rank, _message: Self::Message, _context: &TaskContext<'_, Self>) {}

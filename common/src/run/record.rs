@@ -7,8 +7,8 @@ use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
 use comm::collective::broadcast;
+use lists::appended::AppendedFile;
 use lists::as_path;
-use lists::staged::StagedFile;
 use types::error::Failure;
 use types::exit::Exit;
 use types::path;
@@ -33,7 +33,7 @@ pub(super) fn begin(
     if broadcast(session.mail, made) { Ok(()) } else { Err(Exit::Unusable) }
 }
 
-fn create(file: &[u8], trees: &[&[u8]]) -> Result<StagedFile, String> {
+fn create(file: &[u8], trees: &[&[u8]]) -> Result<AppendedFile, String> {
     let place = resolved(as_path(file).parent().unwrap_or(Path::new("")));
     if let Some(tree) = trees.iter().find(|tree| place.starts_with(resolved(as_path(tree)))) {
         let (shown, tree) = (path::escaped(file), path::escaped(tree));
@@ -41,7 +41,7 @@ fn create(file: &[u8], trees: &[&[u8]]) -> Result<StagedFile, String> {
             "\"{shown}\" is in \"{tree}\", of which it would be a part; name another --log-file"
         ));
     }
-    StagedFile::create(file).map_err(|failure: Failure| failure.to_string())
+    AppendedFile::open(file).map_err(|failure: Failure| failure.to_string())
 }
 
 /// Returns the path without links, as far as it is there.

@@ -1,20 +1,23 @@
 //! Record of what a job changes, which rank 0 writes as the lines of all ranks come in.
 
+use std::io::{BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+
 use serde_json::json;
 
 use super::console::Console;
-use super::list_file::ListFile;
 use super::record_args::RecordRequest;
-use lists::staged::StagedFile;
-use ops::walk::list::collector::Listing;
+use lists::appended::AppendedFile;
 use types::exit::Exit;
+use types::limits::RECORD_BUFFER_BYTES;
 use types::listed::change::{RecordFormat, write_event};
+use types::path;
 
 /// Record of a job, in a file, on standard output, or both.
 pub struct Record {
     format: RecordFormat,
     is_printed: bool,
-    file: Option<ListFile>,
+    file: Option<RecordFile>,
 }
 
 impl Record {
@@ -24,13 +27,13 @@ impl Record {
     /// One line that says why it cannot be written.
     pub fn begin(
         request: &RecordRequest,
-        file: Option<StagedFile>,
+        file: Option<AppendedFile>,
         (tool, is_dry_run): (&str, bool),
     ) -> Result<Self, String> {
-        let file = file.map(|file| ListFile::new(file, Listing::None)).transpose()?;
-        let mut record = Self { format: request.format, is_printed: request.is_printed, file };
-        let failed = record.mark("begin", json!({ "tool": tool, "dry_run": is_dry_run }));
-        failed.map_or(Ok(record), Err)
+        let (format, is_printed) = (request.format, request.is_printed);
+        let mut record = Self { format, is_printed, file: file.map(RecordFile::new) };
+        record.mark("begin", json!({ "tool": tool, "dry_run": is_dry_run }));
+        record.flush().map_or(Ok(record), Err)
     }
 
     /// True if the lines are also printed.
@@ -43,29 +46,73 @@ impl Record {
         if self.is_printed {
             console.result(lines);
         }
-        self.file.as_mut()?.write(lines)
+        self.file.as_mut()?.attempt(|file| file.write_all(lines))
+    }
+
+    /// Writes what was taken, so that it is there if the job is killed; returns what went wrong,
+    /// once.
+    pub fn flush(&mut self) -> Option<String> {
+        self.file.as_mut()?.attempt(BufWriter::flush)
     }
 
     /// Writes a line about the job, which only one of the formats has.
-    fn mark(&mut self, event: &str, fields: serde_json::Value) -> Option<String> {
+    fn mark(&mut self, event: &str, fields: serde_json::Value) {
         let mut line = Vec::new();
         if self.format == RecordFormat::Ndjson {
             write_event(event, fields, &mut line);
         }
-        self.file.as_mut()?.write(&line)
+        self.add(&line);
     }
 
-    /// Gives the record its name, with a last line that says how the job ended.
+    /// Adds to the file alone. Whatever goes wrong, the end tells it.
+    fn add(&mut self, line: &[u8]) {
+        let _ = self.file.as_mut().and_then(|file| file.attempt(|file| file.write_all(line)));
+    }
+
+    /// Ends the record with a line that says how the job ended.
     ///
     /// # Errors
-    /// One line that says why the record is not there.
+    /// One line that says what the record lacks.
     pub fn end(mut self, is_stopped: bool, exit: Exit) -> Result<(), String> {
         let (complete, code) = (!is_stopped, exit.code());
         self.mark("end", json!({ "complete": complete, "exit_code": code }));
-        let Some(mut file) = self.file else { return Ok(()) };
         if is_stopped && self.format == RecordFormat::Itemize {
-            file.write(format!("*stopped    before all was done (exit {code})\n").as_bytes());
+            self.add(format!("*stopped    before all was done (exit {code})\n").as_bytes());
         }
-        file.commit(0)
+        self.file.map_or(Ok(()), RecordFile::end)
+    }
+}
+
+/// Lines on their way to the file of a record.
+struct RecordFile {
+    shown: String,
+    /// The file; `None` once writing has failed.
+    writer: Option<BufWriter<AppendedFile>>,
+}
+
+impl RecordFile {
+    fn new(file: AppendedFile) -> Self {
+        let shown = path::escaped(file.path().as_os_str().as_bytes());
+        Self { shown, writer: Some(BufWriter::with_capacity(RECORD_BUFFER_BYTES, file)) }
+    }
+
+    /// Attempts to write; returns what went wrong, after which the file is left alone.
+    fn attempt(
+        &mut self,
+        write: impl FnOnce(&mut BufWriter<AppendedFile>) -> std::io::Result<()>,
+    ) -> Option<String> {
+        let error = write(self.writer.as_mut()?).err()?;
+        // What is still buffered would be tried again.
+        drop(self.writer.take().map(BufWriter::into_parts));
+        Some(format!("write \"{}\": {error}", self.shown))
+    }
+
+    fn end(mut self) -> Result<(), String> {
+        if self.writer.is_none() {
+            return Err(format!("\"{}\" lacks changes that the job made", self.shown));
+        }
+        let synced =
+            |file: &mut BufWriter<AppendedFile>| file.flush().and_then(|()| file.get_ref().sync());
+        self.attempt(synced).map_or(Ok(()), Err)
     }
 }

@@ -14,8 +14,8 @@ use types::listed::change::RecordFormat;
 pub struct RecordArgs {
     /// Write a line to FILE for each entry that is copied, changed, linked or deleted, or that fails
     ///
-    /// FILE gets its name when the job ends; its last line tells whether the job was stopped. It
-    /// must not be in what is copied or deleted.
+    /// Lines are appended to FILE, at the latest a second after the change; the last one tells
+    /// whether the job was stopped. FILE must not be in what is copied or deleted.
     #[arg(long, value_name = "FILE")]
     log_file: Option<OsString>,
 

@@ -14,6 +14,7 @@ use super::record::Record;
 use super::record_args::RecordRequest;
 use super::{json, summary::Summary};
 use comm::Rank;
+use lists::appended::AppendedFile;
 use lists::staged::StagedFile;
 use ops::resolver::Endpoint;
 use ops::walk::list::collector::Listing;
@@ -138,7 +139,7 @@ impl Reporter {
     pub fn record(
         &mut self,
         request: &RecordRequest,
-        file: Option<StagedFile>,
+        file: Option<AppendedFile>,
         is_dry_run: bool,
     ) -> Result<(), String> {
         self.record = Some(Record::begin(request, file, (self.tool, is_dry_run))?);
@@ -159,7 +160,13 @@ impl Reporter {
         }
     }
 
-    /// Gives the record its name.
+    /// Writes the lines of the record that came in.
+    fn flush_record(&mut self) {
+        let failed = self.record.as_mut().and_then(Record::flush);
+        self.talk_of(failed);
+    }
+
+    /// Ends the record.
     fn close_record(&mut self, summary: &Summary) {
         let is_stopped = summary.totals().cancelled_tasks > 0;
         if let Some(record) = self.record.take()
@@ -336,6 +343,7 @@ impl Reporter {
     /// The next phase's counts add to those of this one.
     pub fn phase_ended(&mut self) {
         self.progress.phase_ended();
+        self.flush_record();
         self.earlier = self.totals();
         self.latest.fill(Tally::default());
     }
@@ -446,6 +454,7 @@ impl<J: Job<Event = Event, Snapshot = Tally> + ?Sized> Listener<J> for Reporter 
             return;
         }
         self.tick_at = now + TICK;
+        self.flush_record();
         let totals = self.totals();
         self.progress.note(&totals);
         if self.with_bar {

@@ -320,6 +320,20 @@ pub const HOPELESS_FAILURES: u32 = 200;
 /// List lines gathered by a worker before they are sent to rank 0.
 pub const LINES_BLOCK_BYTES: usize = 32 << 10;
 
+/// Hashes of names that a rank keeps while it looks for names that a list has more than once: 32 MiB,
+/// and as many that other ranks send. A longer list is read several times.
+pub const REPEATS_HASHES_MAX: usize = 4 << 20;
+
+/// Lines of a record that a thread writes in one millisecond before it hands them over.
+pub const RECORD_PIECE_BYTES: usize = 4 << 10;
+
+/// Lines of a record that a rank gathers before it sends them to rank 0; it sends fewer each time that
+/// it reports its progress.
+pub const RECORD_BLOCK_BYTES: usize = 128 << 10;
+
+/// Lines of a record that rank 0 gathers before it writes them; it writes fewer several times a second.
+pub const RECORD_BUFFER_BYTES: usize = 1 << 20;
+
 /// Attempts to resolve a path while other processes rename its components (`EAGAIN` of openat2(2)).
 pub const RESOLVE_TRIES_MAX: u32 = 128;
 

@@ -69,12 +69,17 @@ impl RelPath {
 /// Joins two paths as `head/tail`; returns one of them where the other is empty.
 pub fn join(head: &[u8], tail: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(head.len() + 1 + tail.len());
+    append(head, tail, &mut joined);
+    joined
+}
+
+/// Appends two paths, joined in that way.
+pub fn append(head: &[u8], tail: &[u8], joined: &mut Vec<u8>) {
     joined.extend_from_slice(head);
     if !head.is_empty() && !tail.is_empty() && head.last() != Some(&b'/') {
         joined.push(b'/');
     }
     joined.extend_from_slice(tail);
-    joined
 }
 
 /// Returns a path without slashes at its end; empty for `/`.

@@ -95,7 +95,13 @@ fn a_target_that_is_not_the_users_is_not_written_to() {
     let mut job = as_user(2, "drm");
     run(job.arg(source.join("large"))).expect(23);
     assert!(source.join("large").exists());
-    let left: Vec<_> = segments().difference(&before).cloned().collect();
+    assert_no_segments(&before);
+}
+
+/// Checks that no segment is left that no process uses.
+#[track_caller]
+fn assert_no_segments(before: &BTreeSet<String>) {
+    let left: Vec<_> = segments().difference(before).cloned().collect();
     // Other tests run jobs of their own meanwhile, whose segments are there for as long.
     let is_gone = |name: &String| !Path::new("/dev/shm").join(name).exists();
     wait_until("no segment is left that no process uses", || {
@@ -178,4 +184,88 @@ fn assert_arrived(ended: &Ended) {
     assert_eq!(ended.stdout.matches("arrived\n").count(), 3, "{ended:?}");
     let is_late = suite_tests::skips::has_hydra() && ended.code == Some(255);
     assert!(is_late || (ended.code == Some(0) && ended.stderr.is_empty()), "{ended:?}");
+}
+
+/// Returns what a regular expression matches in the output of a job, as programs look for it that
+/// read the output of mpiFileUtils.
+fn matches(expression: &str, output: &Path) -> Vec<String> {
+    let found = run(Command::new("grep").args(["-oE", "--", expression]).arg(output)).stdout;
+    found.lines().map(str::to_owned).collect()
+}
+
+/// Runs the command of systems that stage data for node-local flash: dcp with a hostfile, as a user,
+/// in an environment that asks for the words of mpiFileUtils. Both outputs go to one file.
+fn stage_in(work: &Path, paths: [&Path; 2]) -> Ended {
+    let is_hydra = suite_tests::skips::has_hydra();
+    let host = if is_hydra { "localhost:8\n" } else { "localhost slots=8\n" };
+    fs::write(work.join("hosts"), host).unwrap();
+    let script = "out=$1; shift; ulimit -n 2048 && \"$@\" > \"$out\" 2>&1";
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script, "bash"]).arg(work.join("output")).arg(&mpiexec()[0]);
+    shell.args((!is_hydra).then_some("--allow-run-as-root"));
+    shell.arg("--hostfile").arg(work.join("hosts")).arg(program("dcp")).args(["--progress", "1"]);
+    shell.args(["--uid", "65534", "--gid", "12345"]).args(paths);
+    run(shell.env("DCP_OUTPUT_STYLE", "mfu").env("DCP_BWLIMIT", "2M"))
+}
+
+/// Returns the percentages in the output.
+fn percentages(output: &Path) -> Vec<u32> {
+    let copied = matches(r"Copied.+\(([[:digit:]]{1,3})%\)", output);
+    let percent = |line: &String| line.rsplit_once('(')?.1.strip_suffix("%)")?.parse().ok();
+    copied.iter().map(|line| percent(line).unwrap()).collect()
+}
+
+#[test]
+fn the_command_of_node_local_flash_is_understood_and_what_it_reports_too() {
+    need_root!();
+    let Pair { _work: work, source, target } = &pair();
+    let output = &work.path().join("output");
+    let before = segments();
+    // What the user may not read is no success, and is not at the target.
+    stage_in(work.path(), [source, target]);
+    assert_eq!(matches("Permission denied", output).len(), 2, "{}", text(output));
+    assert!(percentages(output).iter().all(|percent| *percent < 100), "{}", text(output));
+    assert!(!target.join("s/root's").exists() && source.join("root's").exists());
+    // Without that, and again.
+    fs::remove_dir_all(source.join("closed")).unwrap();
+    fs::remove_file(source.join("root's")).unwrap();
+    trees::write(&source.join("larger"), &trees::noise(4_000_000));
+    for _ in 0..2 {
+        stage_in(work.path(), [source, target]).expect(0);
+        let all = percentages(output);
+        assert!(all.len() > 1 && all.is_sorted(), "{}", text(output));
+        assert_eq!(all.iter().filter(|percent| **percent == 100).count(), 1, "{all:?}");
+        let bytes = 900_000 + 4_000_000 + files_of_pair_bytes(source);
+        for (expression, expected) in [
+            ("Seconds: ([[:digit:].]+)", None),
+            ("Items: ([[:digit:]]+)", Some("Items: 126".to_owned())),
+            ("Directories: ([[:digit:]]+)", Some("Directories: 4".to_owned())),
+            ("Files: ([[:digit:]]+)", Some("Files: 122".to_owned())),
+            ("Links: ([[:digit:]]+)", Some("Links: 0".to_owned())),
+            ("Data: (.*)", None),
+            ("Rate: (.*)", None),
+        ] {
+            let found = matches(expression, output);
+            assert_eq!(found.len(), 1, "{expression}: {}", text(output));
+            assert!(expected.is_none_or(|expected| found[0] == expected), "{found:?}");
+        }
+        let data = matches(r"Data: .* \([0-9]+ bytes\)", output);
+        assert!(data[0].ends_with(&format!("({bytes} bytes)")), "{data:?} {bytes}");
+        // Neither the tool nor MPI has anything else to say.
+        assert!(text(output).lines().all(|line| line.starts_with("[20")), "{}", text(output));
+        assert_owned(target);
+    }
+    assert_eq!(fs::read(target.join("s/larger")).unwrap(), trees::noise(4_000_000));
+    assert_no_segments(&before);
+}
+
+fn text(output: &Path) -> String {
+    fs::read_to_string(output).unwrap()
+}
+
+/// Returns the bytes of the small files.
+fn files_of_pair_bytes(source: &Path) -> u64 {
+    let dirs = fs::read_dir(source).unwrap().map(|entry| entry.unwrap().path());
+    let files = dirs.filter(|path| path.is_dir()).flat_map(|dir| fs::read_dir(dir).unwrap());
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
 }

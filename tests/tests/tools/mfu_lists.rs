@@ -1,4 +1,4 @@
-//! Tests of lists for mpiFileUtils and of its command lines, under real `mpiexec`.
+//! Tests of lists for mpiFileUtils, under real `mpiexec`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -118,45 +118,6 @@ fn columns_are_those_of_mpifileutils_on_request() {
     assert!(line.starts_with("-rwxr-x--x "), "{line}");
     let path = file.to_str().unwrap();
     assert!(line.ends_with(&format!("   1.500 KiB Nov 14 2023 22:13 {path}\n")), "{line}");
-}
-
-#[test]
-fn parameters_of_the_tests_of_daos_are_accepted() {
-    let work = Sandbox::new();
-    let tree = work.path().join("s");
-    trees::small_files(&tree, 3, 5);
-    let common = ["--daos-api DAOS", "--daos-api DFS", "--verbose", "--quiet", "--progress 1"];
-    let copies = [
-        "--bufsize 8MB --chunksize 4MB",
-        "--blocksize 4M --chunksize 128M",
-        "--preserve --direct --sparse",
-        "--dereference",
-        "--no-dereference",
-    ];
-    let syncs = [
-        "--batch-files 100 --blocksize 4MB --chunksize 4MB",
-        "--contents --delete --no-dereference",
-        "--direct --sparse --dryrun",
-        "--link-dest s",
-    ];
-    let of = |name: &'static str, options: Vec<&'static str>| {
-        options.into_iter().map(move |options| (name, options))
-    };
-    let all = of("dcp", [&copies[..], &common].concat())
-        .chain(of("dsync", [&syncs[..], &common].concat()));
-    for (number, (name, options)) in all.enumerate() {
-        let (count, target) = (1 + (number as u32) % 3, format!("t{number}"));
-        let mut job = tool(count, name);
-        job.current_dir(work.path()).args(options.split(' ')).args(["s", &target]);
-        run(&mut job).expect(0);
-        if !options.contains("--dryrun") {
-            let mut dcmp = alone("dcmp");
-            dcmp.current_dir(work.path()).args(["--daos-api", "DFS", "--ignore", "mtime,perm"]);
-            run(dcmp.args(["s", &target])).expect(0);
-        }
-    }
-    run(tool(3, "drm").current_dir(work.path()).args(["--verbose", "--progress", "1", "t0", "t1"]))
-        .expect(0);
 }
 
 /// Directory of the programs of mpiFileUtils, which the person who runs the test has built.

@@ -111,7 +111,9 @@ fn changes(log: &Path, work: &Path) -> BTreeSet<(String, String)> {
     all.iter().filter(|event| event["event"] == "change").map(change).collect()
 }
 
+/// Runs a job with a record of its own.
 fn record(tool: &mut Command, log: &Path, trees: &[&Path]) -> Ended {
+    let _ = fs::remove_file(log);
     run(tool.arg("--log-file").arg(log).args(trees))
 }
 
@@ -207,7 +209,6 @@ fn a_failure_is_recorded_and_a_removal() {
     assert!(recorded.contains(&("fail".to_owned(), "/tree/closed".to_owned())), "{recorded:?}");
     assert!(recorded.contains(&("copy".to_owned(), "/copy/file".to_owned())), "{recorded:?}");
     drop(copies);
-    fs::remove_file(&log).unwrap();
     record(&mut alone("drm"), &log, &[&tree]).expect(0);
     let deleted = ["/tree", "/tree/closed", "/tree/file"].map(|path| ("delete", path));
     assert_eq!(changes(&log, work.path()), set(&deleted));
@@ -285,4 +286,44 @@ fn what_a_file_of_paths_names_in_vain_has_failed_and_not_vanished() {
         assert_eq!(ended.summary()["totals"]["vanished"], 0, "{tool}");
         assert_eq!(ended.events("failure")[0]["error_code"], "no-such-entry", "{tool}");
     }
+}
+
+/// Runs a command on a terminal of 50 columns, and returns what it writes there.
+fn on_terminal(work: &Path, command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = Command::new("script");
+    let line = format!("stty rows 24 cols 50; exec {}", words.join(" "));
+    script.args(["-qec", &line]).arg(work.join("typescript"));
+    script.env("DCP_BWLIMIT", "4M").env("DCP_CHUNKSIZE", "1M").env("DCP_PROGRESS", "1");
+    run(&mut script).expect(0).stdout
+}
+
+#[test]
+fn a_bar_fits_the_terminal_and_leaves_no_piece_behind() {
+    let work = temp();
+    let (source, target) = (work.path().join("source"), work.path().join("target"));
+    trees::write(&source.join("file"), &trees::noise(9 << 20));
+    trees::write(&source.join("other"), b"x");
+    let mut dcp = alone("dcp");
+    dcp.args([&source, &target]);
+    let written = on_terminal(work.path(), &dcp);
+    // Each one is on a line of its own, which the next one or the summary clears.
+    let (bars, rest) = written.rsplit_once("\r\x1b[2K").expect(&written);
+    let (_, bars) = bars.split_once("\r\ndcp  ").expect(&written);
+    let bars: Vec<_> = bars.split("\r\x1b[2K").collect();
+    assert!(bars.len() > 3, "{written}");
+    assert!(bars.iter().skip(1).all(|bar| bar.starts_with("dcp ")), "{written}");
+    assert!(bars.iter().all(|bar| bar.chars().count() <= 50 && !bar.contains('\n')), "{written}");
+    assert!(bars.iter().any(|bar| bar.contains(" copy  ")), "{written}");
+    assert!(rest.trim_start().starts_with("found "), "{written}");
+    // A launcher passes on lines, and may do so in pieces: nothing moves in them.
+    fs::remove_dir_all(&target).unwrap();
+    let mut dcp = ranks(2, "dcp");
+    let lines = on_terminal(work.path(), dcp.args([&source, &target]));
+    assert!(!lines.contains('\x1b') && !lines.replace("\r\n", "\n").contains('\r'), "{lines}");
+    let progress = lines.lines().filter(|line| line.starts_with("dcp 00:"));
+    let progress: Vec<_> = progress.collect();
+    assert!(progress.len() > 1, "{lines}");
+    assert!(progress.iter().all(|line| line.trim_end().ends_with("limit 4.0 MiB/s")), "{lines}");
 }

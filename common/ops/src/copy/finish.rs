@@ -193,6 +193,10 @@ impl Job for FinishJob<'_> {
         self.account.flush(worker, context);
     }
 
+    fn deliver(&self, context: &TaskContext<'_, Self>) {
+        self.account.deliver(context);
+    }
+
     fn snapshot(&self) -> Tally {
         self.tally()
     }

@@ -1,7 +1,7 @@
 //! Accounting of a walk: counts, lines and failures on their way from a thread to rank 0.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::walk::selection::Selection;
 use lists::named::{Named, Origin};
@@ -10,7 +10,7 @@ use sched::job::Job;
 use store::Store;
 use types::entry::Metadata;
 use types::error::{Cause, Error, Failure, Side, SideError};
-use types::listed::change::{Change, RecordFormat, write_change, write_failure};
+use types::listed::change::{Change, ChangeWriter, RecordFormat};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::{limits, path};
@@ -20,8 +20,15 @@ use types::{limits, path};
 pub struct Account {
     tally: Mutex<Tally>,
     failures: AtomicU64,
-    /// Format of the record of what is changed, where one is kept.
-    record: Option<RecordFormat>,
+    /// Record of what is changed, where one is kept.
+    record: Option<Record>,
+}
+
+/// Lines of the record that rank 0 does not have yet, of all threads of a rank.
+#[derive(Debug)]
+struct Record {
+    format: RecordFormat,
+    lines: Mutex<Vec<u8>>,
 }
 
 /// The results that one thread has gathered since it last handed them over.
@@ -31,15 +38,19 @@ pub struct Gathered {
     pub tally: Tally,
     /// Complete lines of a list.
     pub lines: Vec<u8>,
-    /// Complete lines of the record of what the job has changed.
-    pub changes: Vec<u8>,
     /// The metadata of the entry visited last, if it was inspected.
     pub seen: Option<Metadata>,
+    /// Lines of the record that only this thread has, all of the same millisecond.
+    changes: Vec<u8>,
+    writer: ChangeWriter,
+    /// Millisecond in which the lines before them were handed over.
+    handed_over_at: i64,
 }
 
 impl Account {
     /// Creates an account that also records each change, where a format for it is given.
-    pub fn recording(record: Option<RecordFormat>) -> Self {
+    pub fn recording(format: Option<RecordFormat>) -> Self {
+        let record = format.map(|format| Record { format, lines: Mutex::default() });
         Self { record, ..Self::default() }
     }
 
@@ -50,9 +61,17 @@ impl Account {
         gathered: &mut Gathered,
         context: &TaskContext<'_, J>,
     ) {
-        let Some(format) = self.record else { return };
-        write_change(format, change, context.rank().0, &mut gathered.changes);
-        gathered.send_changes(context, false);
+        let Some(record) = &self.record else { return };
+        let Gathered { writer, changes, .. } = gathered;
+        writer.write_change(record.format, change, context.rank().0, changes);
+        record.take_some(gathered, context);
+    }
+
+    /// Sends rank 0 all lines of the record that it does not have.
+    pub fn deliver<J: Job<Event = Event> + ?Sized>(&self, context: &TaskContext<'_, J>) {
+        if let Some(record) = &self.record {
+            Record::send(std::mem::take(&mut *record.lock()), context);
+        }
     }
 
     /// Returns this rank's counts so far.
@@ -65,10 +84,13 @@ impl Account {
         std::mem::take(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds a thread's counts to the rank's, and resets the thread's.
+    /// Adds what a thread has to what the rank has: its counts, and lines of the record.
     pub fn settle(&self, gathered: &mut Gathered) {
         let counts = std::mem::take(&mut gathered.tally);
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&counts);
+        if let Some(record) = self.record.as_ref().filter(|_| !gathered.changes.is_empty()) {
+            record.lock().append(&mut gathered.changes);
+        }
     }
 
     /// Counts a task that was cancelled.
@@ -85,7 +107,7 @@ impl Account {
     ) {
         self.settle(gathered);
         gathered.send_lines(context, true);
-        gathered.send_changes(context, true);
+        self.deliver(context);
     }
 
     /// Counts a failure, and reports it to rank 0 up to a number of lines. A failure of a silent
@@ -101,9 +123,10 @@ impl Account {
             gathered.tally.unresponsive_services += 1;
             context.stop_job();
         }
-        if let Some(format) = self.record {
-            write_failure(format, &failure, context.rank().0, &mut gathered.changes);
-            gathered.send_changes(context, false);
+        if let Some(record) = &self.record {
+            let Gathered { writer, changes, .. } = gathered;
+            writer.write_failure(record.format, &failure, context.rank().0, changes);
+            record.take_some(gathered, context);
         }
         if failure.is_vanished() {
             gathered.tally.vanished += 1;
@@ -153,16 +176,39 @@ impl Gathered {
             context.report(&Event::Lines(std::mem::take(&mut self.lines)));
         }
     }
+}
 
-    /// Sends the lines of the record in the same way.
-    pub fn send_changes<J: Job<Event = Event> + ?Sized>(
-        &mut self,
+impl Record {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lines of a thread, once in a millisecond or when they are many: the lock must cost
+    /// less than the lines. Sends all lines when there are enough of them.
+    fn take_some<J: Job<Event = Event> + ?Sized>(
+        &self,
+        gathered: &mut Gathered,
         context: &TaskContext<'_, J>,
-        all: bool,
     ) {
-        let enough = if all { 1 } else { limits::LINES_BLOCK_BYTES };
-        if self.changes.len() >= enough {
-            context.report(&Event::Record(std::mem::take(&mut self.changes)));
+        let now = gathered.writer.millisecond();
+        let is_early = now == gathered.handed_over_at;
+        if is_early && gathered.changes.len() < limits::RECORD_PIECE_BYTES {
+            return;
+        }
+        gathered.handed_over_at = now;
+        let mut lines = self.lock();
+        lines.append(&mut gathered.changes);
+        if lines.len() >= limits::RECORD_BLOCK_BYTES {
+            let next = Vec::with_capacity(lines.capacity());
+            let enough = std::mem::replace(&mut *lines, next);
+            drop(lines);
+            Self::send(enough, context);
+        }
+    }
+
+    fn send<J: Job<Event = Event> + ?Sized>(lines: Vec<u8>, context: &TaskContext<'_, J>) {
+        if !lines.is_empty() {
+            context.report(&Event::Record(lines));
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Lines of the record of a job: one for each entry that was copied, changed, linked or deleted, or
 //! that failed.
 
+use std::io::Write;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::entry::{Kind, Metadata};
 use crate::error::Failure;
+use crate::listed::event_clock::EventClock;
+use crate::listed::json_record::JsonBytes;
 use crate::listed::json_text::{self, EVENTS_VERSION};
-use crate::listed::line::json_path;
 use crate::outcome::difference::Fields;
 use crate::path;
 
@@ -114,58 +116,177 @@ impl Action {
     }
 }
 
-/// Appends the line of a change that a rank has made.
-pub fn write_change(format: RecordFormat, change: &Change<'_>, rank: u32, lines: &mut Vec<u8>) {
-    let Change { action, kind, root, below, .. } = *change;
-    let reason = change.reason.explained(action);
-    match format {
-        RecordFormat::Itemize => {
-            let slash = if kind == Kind::Directory { "/" } else { "" };
-            let shown = if below.is_empty() { ".".into() } else { path::escaped(below) };
-            let line = format!("{} {shown}{slash}\n", item(action, kind, reason));
-            lines.extend_from_slice(line.as_bytes());
-        }
-        RecordFormat::Ndjson => {
-            let words: Vec<&str> = match (action, reason.is_new) {
-                (Action::Delete, _) => vec!["not in source"],
-                (Action::Remove, _) => vec!["requested"],
-                (_, true) => vec!["new"],
-                (_, false) => reason.fields.names().collect(),
-            };
-            write_event(
-                "change",
-                json!({
-                    "action": action.word(reason, kind),
-                    "path": json_path(&path::join(root, below)),
-                    "type": kind.word(),
-                    "bytes": if action == Action::Copy { reason.bytes } else { 0 },
-                    "reason": words,
-                    "rank": rank,
-                }),
-                lines,
-            );
+/// A line of NDJSON, whose keys have the order of those of all events.
+#[derive(Serialize)]
+struct Line<'l> {
+    action: &'l str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    event: &'l str,
+    json_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    path: JsonBytes<'l>,
+    rank: u32,
+    reason: &'l [&'l str],
+    time: &'l str,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'l str>,
+}
+
+impl<'l> Line<'l> {
+    fn new(action: &'l str, path: &'l [u8], rank: u32, time: &'l str) -> Self {
+        Self {
+            action,
+            bytes: None,
+            event: "change",
+            json_version: EVENTS_VERSION,
+            message: None,
+            path: JsonBytes::of(path),
+            rank,
+            reason: &[],
+            time,
+            kind: None,
         }
     }
 }
 
-/// Appends the line of a failure.
-pub fn write_failure(format: RecordFormat, failure: &Failure, rank: u32, lines: &mut Vec<u8>) {
-    match format {
-        RecordFormat::Itemize => {
-            lines.extend_from_slice(format!("*failed     {failure}\n").as_bytes());
-        }
-        RecordFormat::Ndjson => write_event(
-            "change",
-            json!({
-                "action": "fail",
-                "path": json_path(&failure.path),
-                "reason": [failure.error.cause.code()],
-                "message": failure.to_string(),
-                "rank": rank,
-            }),
-            lines,
-        ),
+/// Writer of the lines of one thread.
+#[derive(Debug, Default)]
+pub struct ChangeWriter {
+    clock: EventClock,
+    frame: Option<Frame>,
+}
+
+/// Parts of a line around its number of bytes and its path. In one millisecond most lines of a
+/// thread differ in these alone.
+#[derive(Debug)]
+struct Frame {
+    /// Values on which the parts depend.
+    key: (Action, Kind, Reason, i64),
+    before_bytes: Vec<u8>,
+    before_path: Vec<u8>,
+    behind_path: Vec<u8>,
+}
+
+impl ChangeWriter {
+    /// Returns the milliseconds since 1970 at which the last line was written.
+    pub fn millisecond(&self) -> i64 {
+        self.clock.millisecond()
     }
+
+    /// Appends the line of a change that a rank has made.
+    pub fn write_change(
+        &mut self,
+        format: RecordFormat,
+        change: &Change<'_>,
+        rank: u32,
+        lines: &mut Vec<u8>,
+    ) {
+        let Change { action, kind, root, below, .. } = *change;
+        let reason = change.reason.explained(action);
+        let time = self.clock.now();
+        if format == RecordFormat::Itemize {
+            return write_item(action, kind, reason, below, lines);
+        }
+        if !(is_plain(root) && is_plain(below)) {
+            return json_line(action, kind, reason, &path::join(root, below), (rank, time), lines);
+        }
+        let key = (action, kind, Reason { bytes: 0, ..reason }, self.clock.millisecond());
+        let frame = match self.frame.take().filter(|frame| frame.key == key) {
+            Some(frame) => frame,
+            None => Frame::new(key, (rank, self.clock.last())),
+        };
+        frame.write(bytes_of(action, reason), (root, below), lines);
+        self.frame = Some(frame);
+    }
+
+    /// Appends the line of a failure.
+    pub fn write_failure(
+        &mut self,
+        format: RecordFormat,
+        failure: &Failure,
+        rank: u32,
+        lines: &mut Vec<u8>,
+    ) {
+        let time = self.clock.now();
+        if format == RecordFormat::Itemize {
+            return lines.extend_from_slice(format!("*failed     {failure}\n").as_bytes());
+        }
+        let line = Line {
+            reason: &[&failure.error.cause.code()],
+            message: Some(failure.to_string()),
+            ..Line::new("fail", &failure.path, rank, time)
+        };
+        json_text::write_line(&line, lines);
+    }
+}
+
+impl Frame {
+    fn new(key: (Action, Kind, Reason, i64), at: (u32, &str)) -> Self {
+        let (action, kind, reason, _) = key;
+        let mut line = Vec::new();
+        json_line(action, kind, reason, b"", at, &mut line);
+        let behind = |key: &[u8]| {
+            let found = line.windows(key.len()).position(|window| window == key);
+            found.map_or(line.len(), |at| at + key.len())
+        };
+        let (bytes, path) = (behind(b"\"bytes\":"), behind(b"\"text\":\""));
+        Self {
+            key,
+            before_bytes: line[..bytes].to_vec(),
+            before_path: line[bytes + b"0".len()..path].to_vec(),
+            behind_path: line[path..].to_vec(),
+        }
+    }
+
+    fn write(&self, bytes: u64, (root, below): (&[u8], &[u8]), lines: &mut Vec<u8>) {
+        lines.extend_from_slice(&self.before_bytes);
+        // Writing to memory does not fail.
+        let _ = write!(lines, "{bytes}");
+        lines.extend_from_slice(&self.before_path);
+        path::append(root, below, lines);
+        lines.extend_from_slice(&self.behind_path);
+    }
+}
+
+/// Returns true for a path that is text, and the same in JSON.
+fn is_plain(path: &[u8]) -> bool {
+    path.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+}
+
+fn bytes_of(action: Action, reason: Reason) -> u64 {
+    if action == Action::Copy { reason.bytes } else { 0 }
+}
+
+fn json_line(
+    action: Action,
+    kind: Kind,
+    reason: Reason,
+    path: &[u8],
+    (rank, time): (u32, &str),
+    lines: &mut Vec<u8>,
+) {
+    let words: Vec<&str> = match (action, reason.is_new) {
+        (Action::Delete, _) => vec!["not in source"],
+        (Action::Remove, _) => vec!["requested"],
+        (_, true) => vec!["new"],
+        (_, false) => reason.fields.names().collect(),
+    };
+    let line = Line {
+        bytes: Some(bytes_of(action, reason)),
+        reason: &words,
+        kind: Some(kind.word()),
+        ..Line::new(action.word(reason, kind), path, rank, time)
+    };
+    json_text::write_line(&line, lines);
+}
+
+fn write_item(action: Action, kind: Kind, reason: Reason, below: &[u8], lines: &mut Vec<u8>) {
+    let slash = if kind == Kind::Directory { "/" } else { "" };
+    let shown = if below.is_empty() { ".".into() } else { path::escaped(below) };
+    let line = format!("{} {shown}{slash}\n", item(action, kind, reason));
+    lines.extend_from_slice(line.as_bytes());
 }
 
 /// Appends an event with its time.
@@ -239,6 +360,31 @@ mod tests {
             (Action::Delete, Kind::File, Reason::default(), "*deleting  "),
         ] {
             assert_eq!(item(action, kind, reason), expected);
+        }
+    }
+
+    #[test]
+    fn lines_that_follow_others_are_those_that_stand_alone() {
+        let new = Reason { is_new: true, ..Reason::default() };
+        let mut differs = Reason { bytes: 9, ..Reason::default() };
+        differs.fields.insert(Fields::SIZE);
+        let mut writer = ChangeWriter::default();
+        for (action, kind, reason, root, below) in [
+            (Action::Copy, Kind::File, Reason { bytes: 1_234_567, ..new }, &b"t"[..], &b"a"[..]),
+            (Action::Copy, Kind::File, Reason { bytes: 0, ..new }, b"t/", b"b/c"),
+            (Action::Copy, Kind::File, differs, b"t", b""),
+            (Action::Copy, Kind::Directory, new, b"/", b"d"),
+            (Action::Remove, Kind::File, Reason::default(), b"", b"\"bytes\":7"),
+            (Action::Remove, Kind::File, Reason::default(), b"t", b"line\nfeed \xff"),
+            (Action::Remove, Kind::File, Reason::default(), b"t", b"back\\slash"),
+            (Action::Remove, Kind::File, Reason::default(), b"t", b"plain"),
+        ] {
+            let (mut lines, mut alone) = (Vec::new(), Vec::new());
+            let change = Change { action, kind, reason, root, below };
+            writer.write_change(RecordFormat::Ndjson, &change, 3, &mut lines);
+            let (path, time) = (path::join(root, below), writer.clock.last());
+            json_line(action, kind, reason, &path, (3, time), &mut alone);
+            assert_eq!(String::from_utf8(lines).unwrap(), String::from_utf8(alone).unwrap());
         }
     }
 }

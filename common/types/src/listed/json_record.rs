@@ -25,7 +25,8 @@ pub enum JsonBytes<'r> {
 }
 
 impl<'r> JsonBytes<'r> {
-    fn of(bytes: &'r [u8]) -> Self {
+    /// Converts bytes, such as those of a path.
+    pub fn of(bytes: &'r [u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(Cow::Borrowed(text)),
             Err(_) => Self::Bytes(BASE64.encode(bytes)),

@@ -12,11 +12,11 @@ pub enum Event {
     /// An entry that was skipped, where the target has another entry of its name; not a failure.
     LeftOut(Failure),
     /// Lines of a list or of a plan, each ending in a newline.
-    Lines(Vec<u8>),
+    Lines(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Lines for one of several lists, which the number selects.
-    Output(u16, Vec<u8>),
+    Output(u16, #[serde(with = "serde_bytes")] Vec<u8>),
     /// Lines of the record of what the job has changed.
-    Record(Vec<u8>),
+    Record(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Lines that describe entries that differ.
-    Differences(Vec<u8>),
+    Differences(#[serde(with = "serde_bytes")] Vec<u8>),
 }
