@@ -4,7 +4,9 @@
 
 pub mod exchange;
 pub mod key;
+mod numbers;
 mod processors;
 pub mod sort_buffer;
+pub mod twice;
 
 pub use processors::use_processors;

@@ -134,7 +134,7 @@ fn repeated(
             })
         })
     };
-    repeats::find(session, pieces.iter().flat_map(of_piece))
+    repeats::find(session, || pieces.iter().flat_map(of_piece))
 }
 
 fn look(args: &NamedArgs, source: Option<&[u8]>) -> Result<Origin, Failure> {

@@ -1,5 +1,7 @@
 //! The search for names that stand more than once, over all ranks: two ranks must not be at one file.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use serde::{Deserialize, Serialize};
 
 use crate::surface::session::Session;
@@ -7,6 +9,8 @@ use comm::collective::{broadcast, gather};
 use lists::repeated::Position;
 use ops::sort::exchange;
 use ops::sort::sort_buffer::SortBuffer;
+use ops::sort::twice;
+use types::limits::REPEATS_HASHES_MAX;
 
 /// A name, where it stands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,9 +20,30 @@ pub(super) struct Named {
     pub path: Vec<u8>,
 }
 
-/// Finds all names but the first of each key among those of all ranks, and tells every rank. All names are sorted for
-/// that; `names` are those of this rank, with their keys.
-pub(super) fn find(
+/// Finds all names but the first of each key among those of all ranks, and tells every rank. `names` returns those of
+/// this rank, with their keys, and is read several times, so that memory grows with names that stand more than once,
+/// and not with the list.
+pub(super) fn find<I: Iterator<Item = (Vec<u8>, Named)>>(
+    session: &mut Session<'_, '_>,
+    names: impl Fn() -> I,
+) -> Vec<Named> {
+    let hashes = || names().map(|(key, _)| hash(&key));
+    let twice = twice::find(hashes, REPEATS_HASHES_MAX, session.mail);
+    if twice.is_empty() {
+        return Vec::new();
+    }
+    // Others have the same hash by chance.
+    find_among(session, names().filter(|(key, _)| twice.binary_search(&hash(key)).is_ok()))
+}
+
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// Finds them in memory, where all names are sorted.
+fn find_among(
     session: &mut Session<'_, '_>,
     names: impl Iterator<Item = (Vec<u8>, Named)>,
 ) -> Vec<Named> {

@@ -16,7 +16,20 @@ struct Parcel {
     /// The number of parcels from this sender, sent with the last of them. Parcels may overtake
     /// each other.
     count: Option<u32>,
+    #[serde(with = "serde_bytes")]
     block: Vec<u8>,
+}
+
+/// Receiver of the blocks of a rank's own range.
+pub(super) trait Blocks: Default {
+    /// Adds a block that another rank has packed; `None` if it is malformed.
+    fn add(&mut self, block: Vec<u8>) -> Option<()>;
+}
+
+impl Blocks for SortBuffer {
+    fn add(&mut self, block: Vec<u8>) -> Option<()> {
+        self.append_block(block)
+    }
 }
 
 /// A sample: the number of entries that it represents, and the beginning of its key.
@@ -76,7 +89,7 @@ fn cuts(mut samples: Vec<Sample>, ranks: u32) -> Vec<Vec<u8>> {
 fn exchange(sort_buffer: &SortBuffer, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> SortBuffer {
     let channel = mail.open();
     let (rank, ranks) = (mail.comm().rank().0, mail.comm().size());
-    let mut inbox = Inbox::new(channel, ranks);
+    let mut inbox = Inbox::<SortBuffer>::new(channel, ranks);
     let begin = |of: u32| match of.checked_sub(1).map(|cut| cuts.get(cut as usize)) {
         None => 0,
         Some(Some(cut)) => sort_buffer.lower_bound(cut),
@@ -92,20 +105,18 @@ fn exchange(sort_buffer: &SortBuffer, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) 
             part.push(key, value);
             if part.is_block() {
                 sent += 1;
-                inbox.send(mail, to, &Parcel { count: None, block: part.take_first_block() });
+                inbox.send(mail, to, (None, part.take_first_block()));
             }
         }
-        let block = part.take_first_block();
-        inbox.send(mail, to, &Parcel { count: Some(sent + 1), block });
+        inbox.send(mail, to, (Some(sent + 1), part.take_first_block()));
     }
-    inbox.wait(mail);
-    inbox.sort_buffer
+    inbox.wait(mail)
 }
 
 /// The receiver of parcels, while this rank sends and afterwards.
-struct Inbox {
+pub(super) struct Inbox<B> {
     channel: Channel,
-    sort_buffer: SortBuffer,
+    received: B,
     /// The number of parcels still to come. It is negative while more parcels have arrived than the
     /// last ones so far have announced.
     missing: i64,
@@ -113,16 +124,24 @@ struct Inbox {
     open: u32,
 }
 
-impl Inbox {
-    fn new(channel: Channel, ranks: u32) -> Self {
-        Self { channel, sort_buffer: SortBuffer::default(), missing: 0, open: ranks }
+impl<B: Blocks> Inbox<B> {
+    /// Creates the receiver of the parcels of that many ranks.
+    pub fn new(channel: Channel, ranks: u32) -> Self {
+        Self { channel, received: B::default(), missing: 0, open: ranks }
     }
 
-    fn send(&mut self, mail: &mut Mailbox<'_>, to: u32, parcel: &Parcel) {
+    /// Sends a block; with the last one for a rank, how many it gets.
+    pub fn send(
+        &mut self,
+        mail: &mut Mailbox<'_>,
+        to: u32,
+        (count, block): (Option<u32>, Vec<u8>),
+    ) {
         if Rank(to) == mail.comm().rank() {
-            return self.take(mail, parcel.count, parcel.block.clone());
+            return self.take(mail, count, block);
         }
-        let bytes = postcard::to_stdvec(parcel).expect("plain values always serialise");
+        let parcel = Parcel { count, block };
+        let bytes = postcard::to_stdvec(&parcel).expect("plain values always serialise");
         mail.send(self.channel, Rank(to), &bytes);
         // Receiving while too many messages are unsent keeps the ranks from waiting for each other
         // in a circle.
@@ -134,7 +153,8 @@ impl Inbox {
         }
     }
 
-    fn wait(&mut self, mail: &mut Mailbox<'_>) {
+    /// Waits for all parcels; returns what they add up to.
+    pub fn wait(mut self, mail: &mut Mailbox<'_>) -> B {
         let mut nap = Nap::new();
         while self.open > 0 || self.missing > 0 {
             if self.receive(mail) {
@@ -143,6 +163,7 @@ impl Inbox {
                 std::thread::sleep(nap.next_nap());
             }
         }
+        self.received
     }
 
     /// Receives a message if there is one. Returns whether there was.
@@ -158,7 +179,7 @@ impl Inbox {
     fn take(&mut self, mail: &Mailbox<'_>, count: Option<u32>, block: Vec<u8>) {
         self.missing += i64::from(count.unwrap_or(0)) - 1;
         self.open -= u32::from(count.is_some());
-        if self.sort_buffer.append_block(block).is_none() {
+        if self.received.add(block).is_none() {
             refuse(mail);
         }
     }

@@ -75,7 +75,7 @@ fn open_list(session: &mut Session<'_, '_>, list: &[u8], reporter: &mut Reporter
     let mut repeated = Repeated::default();
     // Memory would grow with a list whose entries nothing is done to.
     if may_repeat && !source.is_foreign() {
-        let found = repeats::find(session, names(&source, &pieces));
+        let found = repeats::find(session, || names(&source, &pieces));
         repeated.extend(found.into_iter().map(|name| name.position));
     }
     Some(Input::List { source, repeated, pieces })
