@@ -16,6 +16,7 @@ use ops::walk::list::collector::Listing;
 use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::attributes::keep::XattrChoice;
+use types::content::transfer::Atime;
 use types::listed::line::LineFormat;
 use types::operand::location::checked_local;
 use types::outcome::difference::Fields;
@@ -101,6 +102,11 @@ pub struct Args {
     #[arg(short = 's', long)]
     direct: bool,
 
+    /// Do not update access times by reading (O_NOATIME); other users' files are updated all the
+    /// same
+    #[arg(long)]
+    open_noatime: bool,
+
     /// Write the entries that match EXPR to FILE: EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …
     ///
     /// FILE.ndjson has one JSON object a line, FILE.parquet is a directory with one Parquet file a
@@ -110,7 +116,7 @@ pub struct Args {
     outputs: Vec<String>,
 
     /// Write the lists of --output as text, whatever their names
-    #[arg(short, long, requires = "outputs")]
+    #[arg(short, long)]
     text: bool,
 
     /// Write a line for every entry to FILE, or - for standard output
@@ -214,6 +220,7 @@ impl Args {
                 one_way: self.one_way,
                 chosen_by_source: false,
                 bypass_cache: self.direct,
+                atime: if self.open_noatime { Atime::Preserved } else { Atime::Set },
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
                 combined: self.combined.as_ref().map(|file| {

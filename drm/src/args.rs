@@ -40,7 +40,7 @@ pub struct Args {
     output: Option<OsString>,
 
     /// List to FILE as text, whatever its name
-    #[arg(short, long, requires = "output")]
+    #[arg(short, long)]
     text: bool,
 
     /// Restore the timestamps of directories that stay

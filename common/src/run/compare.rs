@@ -17,7 +17,8 @@ use ops::compare::options::{CompareOptions, Evidence};
 use ops::compare::root::{CompareRoot, Unsuitable};
 use ops::compare::{CompareJob, CompareTask, seed, unlisted};
 use sched::engine;
-use store::opening::Symlinks;
+use store::opening::{OpenAs, Symlinks};
+use types::content::transfer::Transfer;
 use types::error::{Failure, Side};
 use types::exit::Exit;
 use types::listed::line::{LineFormat, json_path};
@@ -271,11 +272,14 @@ fn open_everywhere(
     request: &CompareRequest,
     reporter: &mut Reporter,
 ) -> Result<CompareRoot, Exit> {
-    let xattrs = request.options.xattr_filter();
-    let CompareRequest { source, target, symlinks, .. } = request;
-    let opened = match request.named.manifest() {
-        Some(manifest) => CompareRoot::of_manifest(resolver, manifest, target),
-        None => CompareRoot::open(resolver, source, target, *symlinks, xattrs),
+    let CompareRequest { source, target, symlinks, options, .. } = request;
+    let transfer = Transfer { atime: options.atime, ..Transfer::default() };
+    let open_as = OpenAs { transfer, ..OpenAs::default() };
+    let opened = if let Some(manifest) = request.named.manifest() {
+        CompareRoot::of_manifest(resolver, manifest, target, open_as)
+    } else {
+        let open_as = OpenAs { xattrs: options.xattr_filter(), ..open_as };
+        CompareRoot::open(resolver, source, target, *symlinks, open_as)
     };
     let here = on_this_node(session);
     let opened = opened.map_err(|unsuitable| match unsuitable {

@@ -90,6 +90,7 @@ fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
         // As the copy chose.
         chosen_by_source: true,
         bypass_cache: true,
+        atime: options.transfer.atime,
         chunk_bytes: options.chunk_bytes,
         buffer_bytes: options.buffer_bytes,
         combined: None,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::walk::list::collector::Listing;
 use types::attributes::keep::{XattrChoice, XattrFilter};
+use types::content::transfer::Atime;
 use types::listed::line::LineFormat;
 use types::outcome::difference::Fields;
 use types::select::expression::Expression;
@@ -37,6 +38,8 @@ pub struct CompareOptions {
     pub chosen_by_source: bool,
     /// True if content is read from the storage, after dropping its cached pages.
     pub bypass_cache: bool,
+    /// Treatment of access times when content is read.
+    pub atime: Atime,
     /// The size in bytes above which files are compared in chunks, which is also the size of a
     /// chunk.
     pub chunk_bytes: u64,

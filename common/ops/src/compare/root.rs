@@ -7,7 +7,6 @@ use crate::walk::account;
 use store::Store;
 use store::opening::{Need, OpenAs, Symlinks};
 use store::recorded::RecordedStore;
-use types::attributes::keep::XattrFilter;
 use types::entry::{Hint, Kind};
 use types::error::{Failure, Side};
 use types::operand::placement::Given;
@@ -62,10 +61,11 @@ impl CompareRoot {
         resolver: &StoreResolver,
         manifest: &[u8],
         target: &[u8],
+        open_as: OpenAs,
     ) -> Result<Self, Unsuitable> {
         Ok(Self {
             source: Box::new(RecordedStore),
-            target: open(resolver, target, OpenAs::default(), Side::Target)?,
+            target: open(resolver, target, open_as, Side::Target)?,
             single: None,
             shown_source: manifest.to_vec(),
             shown_target: target.to_vec(),
@@ -80,9 +80,8 @@ impl CompareRoot {
         source: &[u8],
         target: &[u8],
         symlinks: Symlinks,
-        xattrs: XattrFilter,
+        open_as: OpenAs,
     ) -> Result<Self, Unsuitable> {
-        let open_as = OpenAs { xattrs, ..OpenAs::default() };
         let of_source = look(resolver, Side::Source, source, symlinks)?;
         let of_target = look(resolver, Side::Target, target, symlinks)?;
         match (of_source, of_target) {

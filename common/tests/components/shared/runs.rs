@@ -22,7 +22,7 @@ use ops::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use ops::copy::options::{CopyOptions, HardLinks, JobFacts, ResumeRequest, SyncOptions, Verify};
 use store::opening::Symlinks;
 use types::attributes::keep::{Keep, XattrChoice};
-use types::content::transfer::Transfer;
+use types::content::transfer::{Atime, Transfer};
 use types::exit::Exit;
 use types::select::filter::Rule;
 
@@ -106,6 +106,7 @@ pub fn compare_options() -> CompareOptions {
         one_way: false,
         chosen_by_source: false,
         bypass_cache: false,
+        atime: Atime::Set,
         chunk_bytes: 100,
         buffer_bytes: 64,
         combined: None,
