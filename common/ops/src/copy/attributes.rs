@@ -137,7 +137,7 @@ pub(super) fn differing_attributes(
     let (source, target) =
         (&policy::wanted(cx.env.options, &sides.source, &sides.target, plain), &sides.target);
     let tolerated = if is_within_window(cx.env, sides) { Fields::MTIME } else { Fields::NONE };
-    let wanted = cx.env.options.keep.fields().without(tolerated);
+    let wanted = cx.env.options.keep.fields().difference(tolerated);
     // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).
     let may_keep_group_bit =
         cx.env.options.job.is_superuser || cx.env.own_groups.contains(&target.gid);

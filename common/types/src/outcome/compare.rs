@@ -66,8 +66,8 @@ pub fn unknown(source: &Metadata, target: &Metadata, wanted: Fields) -> Fields {
         Kind::Symlink => Fields::SIZE.union(Fields::PERM),
         _ => Fields::SIZE,
     };
-    let attributes = ATTRIBUTE_FIELDS.into_iter().collect::<Fields>().without(meaningless);
-    attributes.intersection(wanted).without(source.known.intersection(target.known))
+    let attributes = ATTRIBUTE_FIELDS.into_iter().collect::<Fields>().difference(meaningless);
+    attributes.intersection(wanted).difference(source.known.intersection(target.known))
 }
 
 /// Conclusion about the content of two files of equal size from their times.
@@ -437,7 +437,7 @@ mod tests {
     fn what_one_side_does_not_know_is_named() {
         let known = Fields::TYPE.union(Fields::SIZE).union(Fields::MTIME);
         let of = |kind| (entry(kind), Metadata { known, ..entry(kind) });
-        let wanted = Fields::ALL.without(Fields::ATIME).without(Fields::CTIME);
+        let wanted = Fields::ALL.difference(Fields::ATIME).difference(Fields::CTIME);
         let owner = Fields::UID.union(Fields::GID);
         for (kind, expected) in [
             (Kind::File, owner.union(Fields::PERM)),

@@ -12,116 +12,50 @@ pub enum Presence {
     OnlyTarget,
 }
 
-/// Set of fields of an entry, such as those in which two entries differ.
-///
-/// Travels as its bits; bits that stand for no field are refused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "u16", into = "u16")]
-pub struct Fields(u16);
-
-/// All fields with their names in expressions, in the order of their bits.
-const NAMES: [(Fields, &str); 12] = [
-    (Fields::TYPE, "TYPE"),
-    (Fields::SIZE, "SIZE"),
-    (Fields::UID, "UID"),
-    (Fields::GID, "GID"),
-    (Fields::ATIME, "ATIME"),
-    (Fields::MTIME, "MTIME"),
-    (Fields::CTIME, "CTIME"),
-    (Fields::PERM, "PERM"),
-    (Fields::ACL, "ACL"),
-    (Fields::CONTENT, "CONTENT"),
-    (Fields::XATTR, "XATTR"),
-    (Fields::LINK, "LINK"),
-];
-
-impl Fields {
-    /// The empty set.
-    pub const NONE: Self = Self(0);
-    /// File type.
-    pub const TYPE: Self = Self(1);
-    /// Length in bytes; without meaning for directories.
-    pub const SIZE: Self = Self(1 << 1);
-    /// User ID of the owner.
-    pub const UID: Self = Self(1 << 2);
-    /// Group ID.
-    pub const GID: Self = Self(1 << 3);
-    /// Access time.
-    pub const ATIME: Self = Self(1 << 4);
-    /// Modification time.
-    pub const MTIME: Self = Self(1 << 5);
-    /// Change time: the last change of content or attributes.
-    pub const CTIME: Self = Self(1 << 6);
-    /// Permission bits with set-id and sticky bits.
-    pub const PERM: Self = Self(1 << 7);
-    /// Access control lists.
-    pub const ACL: Self = Self(1 << 8);
-    /// Content of a file, or target of a symbolic link.
-    pub const CONTENT: Self = Self(1 << 9);
-    /// Extended attributes other than access control lists.
-    pub const XATTR: Self = Self(1 << 10);
-    /// Target of a symbolic link.
-    pub const LINK: Self = Self(1 << 11);
-    /// The set of all fields.
-    pub const ALL: Self = Self((1 << NAMES.len()) - 1);
-
-    /// Returns the field of that name, in upper case.
-    pub fn from_name(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(_, own)| *own == name).map(|(field, _)| *field)
-    }
-
-    /// Returns true where all fields of `other` are in this set.
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Returns true where any field of `other` is in this set.
-    pub fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Returns true for the empty set.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Adds all fields of `other`.
-    pub fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Returns the fields in either set.
-    #[must_use]
-    pub fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Returns the fields in this set and not in the other.
-    #[must_use]
-    pub fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Returns the fields in both sets.
-    #[must_use]
-    pub fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// Returns the fields of this set one by one, each as a set of one.
-    pub fn iter(self) -> impl Iterator<Item = Self> {
-        NAMES.iter().map(|(field, _)| *field).filter(move |field| self.contains(*field))
-    }
-
-    /// Returns the names of the fields of this set, as they are in expressions.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        NAMES.iter().filter(move |(field, _)| self.contains(*field)).map(|(_, name)| *name)
+bitflags::bitflags! {
+    /// Set of fields of an entry, such as those in which two entries differ. The names are those in
+    /// expressions.
+    ///
+    /// Travels as its bits; bits that stand for no field are refused.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+    #[serde(try_from = "u16", into = "u16")]
+    pub struct Fields: u16 {
+        /// File type.
+        const TYPE = 1;
+        /// Length in bytes; without meaning for directories.
+        const SIZE = 1 << 1;
+        /// User ID of the owner.
+        const UID = 1 << 2;
+        /// Group ID.
+        const GID = 1 << 3;
+        /// Access time.
+        const ATIME = 1 << 4;
+        /// Modification time.
+        const MTIME = 1 << 5;
+        /// Change time: the last change of content or attributes.
+        const CTIME = 1 << 6;
+        /// Permission bits with set-id and sticky bits.
+        const PERM = 1 << 7;
+        /// Access control lists.
+        const ACL = 1 << 8;
+        /// Content of a file, or target of a symbolic link.
+        const CONTENT = 1 << 9;
+        /// Extended attributes other than access control lists.
+        const XATTR = 1 << 10;
+        /// Target of a symbolic link.
+        const LINK = 1 << 11;
     }
 }
 
-impl FromIterator<Fields> for Fields {
-    fn from_iter<I: IntoIterator<Item = Self>>(fields: I) -> Self {
-        fields.into_iter().fold(Self::NONE, Self::union)
+impl Fields {
+    /// The empty set.
+    pub const NONE: Self = Self::empty();
+    /// The set of all fields.
+    pub const ALL: Self = Self::all();
+
+    /// Returns the names of the fields of this set, as they are in expressions.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.iter_names().map(|(name, _)| name)
     }
 }
 
@@ -133,7 +67,7 @@ impl std::fmt::Debug for Fields {
 
 impl From<Fields> for u16 {
     fn from(fields: Fields) -> Self {
-        fields.0
+        fields.bits()
     }
 }
 
@@ -141,10 +75,7 @@ impl TryFrom<u16> for Fields {
     type Error = String;
 
     fn try_from(bits: u16) -> Result<Self, String> {
-        match bits & !Self::ALL.0 {
-            0 => Ok(Self(bits)),
-            unknown => Err(format!("no field has the bits {unknown:#x}")),
-        }
+        Self::from_bits(bits).ok_or_else(|| format!("no field has all of the bits {bits:#x}"))
     }
 }
 
@@ -209,7 +140,7 @@ mod tests {
     #[test]
     fn each_field_has_a_bit_and_a_name_of_its_own() {
         let fields: Vec<_> = Fields::ALL.iter().collect();
-        assert_eq!(fields.len(), NAMES.len());
+        assert_eq!(fields.len(), 12);
         for (position, field) in fields.iter().enumerate() {
             assert_eq!(u16::from(*field), 1 << position);
             let names: Vec<_> = field.names().collect();
