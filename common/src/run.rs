@@ -11,6 +11,7 @@ mod ending;
 mod links;
 mod list_root;
 mod manifest;
+mod moving;
 pub mod named;
 mod old_copy;
 mod outputs;

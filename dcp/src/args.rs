@@ -49,6 +49,15 @@ pub struct Args {
     #[arg(long)]
     clean: bool,
 
+    /// Delete each source when its copy is complete: a move
+    ///
+    /// A file, link or special file is deleted when its copy has its name and its attributes, was
+    /// verified as requested and is on the storage, and the source is unchanged since. Entries that
+    /// were equal in TARGET before are deleted, too; those that options skip stay. Directories are
+    /// deleted at the end if they are empty, and with them SOURCE, but not SOURCE/.
+    #[arg(long, visible_alias = "remove-source-files")]
+    remove_source: bool,
+
     #[command(flatten)]
     symlinks: SymlinkArgs,
 
@@ -133,6 +142,7 @@ impl Args {
             symlinks,
             self.changes.criteria_if_any(),
         );
+        let wishes = if self.remove_source { wishes.moving() } else { wishes };
         Some(CopyRequest { sources, target, wishes })
     }
 }

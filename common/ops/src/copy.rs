@@ -25,6 +25,7 @@ mod link;
 pub mod linked;
 mod look;
 mod manifest;
+pub mod moving;
 pub mod options;
 mod overlap;
 pub mod plan;
@@ -56,10 +57,12 @@ use leftovers::Leftovers;
 use lists::named::Named;
 use lists::shared_part::SharedPart;
 use manifest::Manifest;
+use moving::Moving;
 use options::CopyOptions;
 use root::CopyRoot;
 use sched::context::TaskContext;
 use sched::job::Job;
+use types::entry::Preserved;
 use types::listed::change::Reason;
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
@@ -70,7 +73,6 @@ pub use context::CopyWorker;
 pub use env::Stage;
 pub use task::{CopyMessage, CopyTask};
 
-pub(crate) use hopeless::Hopeless;
 pub(crate) use policy::{
     OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
 };
@@ -114,6 +116,13 @@ impl<'c> CopyJob<'c> {
     #[must_use]
     pub fn with_journal(mut self, journal: Option<&'c Journal>) -> Self {
         self.env.journal = journal;
+        self
+    }
+
+    /// Sets the move that removes the source of what is complete, if one is requested.
+    #[must_use]
+    pub fn with_moving(mut self, moving: Option<&'c Moving<'c>>) -> Self {
+        self.env.moving = moving;
         self
     }
 
@@ -186,8 +195,8 @@ impl<'c> CopyJob<'c> {
         worker: &'t mut CopyWorker,
         context: &'t TaskContext<'t, Self>,
     ) -> Context<'t, 'c> {
-        let (linked, reason) = (None, Reason::default());
-        Context { env: &self.env, worker, task: context, linked, reason }
+        let (linked, reason, preserved) = (None, Reason::default(), Preserved::ALL);
+        Context { env: &self.env, worker, task: context, linked, reason, preserved }
     }
 }
 
@@ -216,6 +225,9 @@ impl Job for CopyJob<'_> {
             }
             CopyTask::Linked(file) => self.copy_linked(file, cx),
             CopyTask::Links(links) => make_links(links, &self.upkeep, cx),
+            CopyTask::Complete(entry) => cx.remove_later(&entry),
+            CopyTask::RemoveBatch => cx.remove_batch(),
+            CopyTask::RemoveSources(blocks) => cx.remove_sources(&blocks),
         }
         self.env.account.settle(&mut worker.gathered);
     }
@@ -233,6 +245,10 @@ impl Job for CopyJob<'_> {
             }
             CopyTask::Linked(file) => *cancelled_tasks += file.names.len() as u64,
             CopyTask::Links(links) => *cancelled_tasks += links.others.len() as u64,
+            // The sources stay.
+            CopyTask::Complete(_) | CopyTask::RemoveBatch | CopyTask::RemoveSources(_) => {
+                *cancelled_tasks += 1;
+            }
         }
         self.env.account.settle(&mut worker.gathered);
     }
@@ -246,7 +262,12 @@ impl Job for CopyJob<'_> {
         match message {
             CopyMessage::Chunks(done) => self.large.chunks_done(done, context),
             CopyMessage::Verify(task) => context.push_pinned(CopyTask::Verify(task)),
-            CopyMessage::Verified => self.upkeep.verification.was_verified(),
+            CopyMessage::Verified(complete) => {
+                self.upkeep.verification.was_verified();
+                if let Some(entry) = complete {
+                    context.push_pinned(CopyTask::Complete(entry));
+                }
+            }
         }
     }
 

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::options::CopyOptions;
 use crate::copy::root::CopyRoot;
-use crate::copy::{Hopeless, OWNER_ALL, Plain, mode_alone, of_old_directory, widen};
+use crate::copy::{OWNER_ALL, Plain, mode_alone, of_old_directory, widen};
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::dir_ref::{DirRef, Trees};
+use crate::walk::hopeless::Hopeless;
 use crate::walk::packed::RootedPath;
 use crate::walk::selection::Selection;
 use crate::walk::{self, Visit, Visited, Visitor, WalkTask};
@@ -489,6 +490,7 @@ mod tests {
             going_on: None,
             record: None,
             verify: Verify::Nothing,
+            remove_source: false,
             job: JobFacts::here(),
         }
     }

@@ -9,6 +9,7 @@
 //! that was replaced after it was listed therefore stays only if its kind has changed: unlink(2)
 //! removes no directory, and rmdir(2) nothing else.
 
+pub(crate) mod copied;
 mod directories;
 mod retained;
 pub mod root;
@@ -19,12 +20,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::copy::Hopeless;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::dir_ref::DirRef;
+use crate::walk::hopeless::Hopeless;
 use crate::walk::packed::{Block, Packed};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
+use copied::Copied;
 use lists::named::Named;
 use retained::RetainedDirs;
 use root::RemoveRoot;
@@ -37,7 +39,7 @@ use types::listed::change::{Action, Change, Reason, RecordFormat};
 use types::listed::line::{LineFormat, write_plan};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
-use types::path;
+use types::path::{self, Name};
 use types::select::regex::Matcher;
 use types::service::ServiceFault;
 use waiting::{QueuedObject, Waiting};
@@ -51,6 +53,9 @@ pub struct RemoveOptions {
     pub record: Option<RecordFormat>,
     /// True if directories that stay get back their timestamps.
     pub traceless: bool,
+    /// True for a move: entries are removed one by one as they are copied, and directories only if
+    /// nothing is left in them.
+    pub moves: bool,
 }
 
 /// Timestamps of a directory, where they are to be restored.
@@ -65,6 +70,8 @@ pub enum RemoveTask {
     Directories(Vec<Block<Stamp>>),
     /// Objects of a root.
     Objects(u32, Vec<QueuedObject>),
+    /// Entries that were copied.
+    Copied(Vec<Block<Copied>>),
 }
 
 impl From<WalkTask> for RemoveTask {
@@ -159,6 +166,16 @@ impl<'c> RemoveJob<'c> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Records a directory that is to be removed when its contents are.
+    fn add_directory(&self, dir_ref: &DirRef, stamp: Stamp) {
+        let below = dir_ref.path().as_bytes();
+        let mut met = self.lock_met();
+        let (level, packed) = met.entry(dir_ref.path().depth() as u32).or_default();
+        level.directories += 1;
+        level.path_bytes += below.len() as u64;
+        packed.add(dir_ref.root(), below, &stamp);
+    }
+
     fn root(&self, root: u32) -> &RemoveRoot {
         &self.roots[root as usize]
     }
@@ -186,12 +203,12 @@ impl<'c> RemoveJob<'c> {
 
     /// Reports a failure, after which the entry stays. An entry that is gone already has not
     /// failed.
-    fn fail(
+    fn fail<J: Job<Event = Event>>(
         &self,
         (root, below): (u32, &[u8]),
         error: Error,
         worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
+        context: &TaskContext<'_, J>,
     ) {
         if is_gone(&error) {
             return;
@@ -207,20 +224,25 @@ impl<'c> RemoveJob<'c> {
     }
 
     /// Counts an entry that was removed, or would be.
-    fn removed(
+    fn removed<J: Job<Event = Event>>(
         &self,
         (root, below): (u32, &[u8]),
         kind: Kind,
         worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
+        context: &TaskContext<'_, J>,
     ) {
-        worker.tally.synced.deleted.count(kind);
+        let (counts, action) = if self.options.moves {
+            (&mut worker.tally.sources_removed, Action::RemoveSource)
+        } else {
+            (&mut worker.tally.synced.deleted, Action::Remove)
+        };
+        counts.count(kind);
         if let Some(format) = self.options.told_as {
             let shown = path::join(&self.root(root).shown, below);
             write_plan(format, "delete", &shown, &mut worker.lines);
             worker.send_lines(context, false);
         }
-        let (action, reason, root) = (Action::Remove, Reason::default(), &self.root(root).shown);
+        let (reason, root) = (Reason::default(), &self.root(root).shown);
         self.account.record(&Change { action, kind, reason, root, below }, worker, context);
     }
 
@@ -269,39 +291,46 @@ impl<'c> RemoveJob<'c> {
             self.queue_objects((root, below), kind, keys, worker, context);
         } else {
             self.check_mount(dir_ref, &**entry.dir).map_err(|side_error| side_error.error)?;
-            entry.dir.remove(entry.name, kind).map_err(unless_replaced)?;
-            self.removed((root, below), kind, worker, context);
+            self.unlink((&**entry.dir, entry.name), (root, below), kind, worker, context)?;
         }
         Ok(Visited::NOTHING_MOVED)
     }
 
+    /// Removes an entry of a directory that is open.
+    fn unlink<J: Job<Event = Event>>(
+        &self,
+        (dir, name): (&dyn Dir, &Name),
+        at: (u32, &[u8]),
+        kind: Kind,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, J>,
+    ) -> Result<()> {
+        dir.remove(name, kind).map_err(unless_replaced)?;
+        self.removed(at, kind, worker, context);
+        Ok(())
+    }
+
     /// Adds the objects of an entry to those that wait for a full request.
-    fn queue_objects(
+    fn queue_objects<J: Job<Event = Event>>(
         &self,
         (root, below): (u32, &[u8]),
         kind: Kind,
         keys: Vec<String>,
         worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
+        context: &TaskContext<'_, J>,
     ) {
-        let last = keys.len().saturating_sub(1);
-        let objects = keys.into_iter().enumerate().map(|(number, key)| QueuedObject {
-            below: below.to_vec(),
-            kind,
-            key,
-            is_last: number == last,
-        });
+        let objects = QueuedObject::all_of(below, kind, keys);
         if let Some(full) = self.waiting.add(root, objects) {
             self.remove_objects(root, &full, worker, context);
         }
     }
 
-    fn remove_objects(
+    fn remove_objects<J: Job<Event = Event>>(
         &self,
         root: u32,
         objects: &[QueuedObject],
         worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
+        context: &TaskContext<'_, J>,
     ) {
         let keys: Vec<String> = objects.iter().map(|object| object.key.clone()).collect();
         let mut failures: BTreeMap<usize, Error> = match self.source(root).remove_keys(&keys) {
@@ -357,6 +386,7 @@ impl Job for RemoveJob<'_> {
             RemoveTask::Objects(root, objects) => {
                 self.remove_objects(root, &objects, worker, context);
             }
+            RemoveTask::Copied(blocks) => self.remove_copied(&blocks, worker, context),
         }
         self.account.settle(worker);
     }
@@ -432,12 +462,7 @@ impl Visitor for RemoveJob<'_> {
             self.retained.add(root, below);
         }
         let times = metadata.times().filter(|_| self.options.traceless);
-        let stamp: Stamp = times.map(|times| (times.atime, times.mtime));
-        let mut met = self.lock_met();
-        let (level, packed) = met.entry(dir_ref.path().depth() as u32).or_default();
-        level.directories += 1;
-        level.path_bytes += below.len() as u64;
-        packed.add(root, below, &stamp);
+        self.add_directory(dir_ref, times.map(|times| (times.atime, times.mtime)));
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod batch;
 pub mod dir_ref;
+pub mod hopeless;
 pub mod in_order;
 pub mod list;
 pub mod listed;

@@ -72,6 +72,19 @@ impl Drop for PosixDir {
     }
 }
 
+/// Syncs the whole file system of a directory: directories and symbolic links, too, and writes of
+/// other programs on this node.
+pub(super) fn sync_system(dir: &OwnedFd) -> Result<()> {
+    // The library caches nothing: its own fsync does nothing.
+    if is_made_up(dir) {
+        return Ok(());
+    }
+    // A handle with search permission only does not support that.
+    openat(dir, c".", resolve::DIRECTORY, Mode::empty())
+        .and_then(|dir| rustix::fs::syncfs(&dir))
+        .map_err(|errno| failed(Op::Sync, errno))
+}
+
 impl Dir for PosixDir {
     fn metadata(&self) -> Result<Metadata> {
         attributes::stat_fd(&self.fd)
@@ -307,6 +320,10 @@ impl Dir for PosixDir {
             Err(errno) if is_without_links(errno) => Ok(false),
             Err(errno) => Err(failed(Op::Link, errno)),
         }
+    }
+
+    fn sync(&self) -> Result<()> {
+        sync_system(&self.fd)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

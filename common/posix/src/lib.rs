@@ -238,17 +238,8 @@ impl Store for PosixStore {
         }
     }
 
-    /// Synchronises the whole file system: directories and symbolic links, too, and writes of other
-    /// programs on this node.
     fn sync(&self) -> Result<()> {
-        // The library caches nothing: its own fsync does nothing.
-        if pil4dfs::is_made_up(&self.root) {
-            return Ok(());
-        }
-        // A handle with search permission only does not support that.
-        calls::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())
-            .and_then(|root| rustix::fs::syncfs(&root))
-            .map_err(|errno| failed::failed(Op::Sync, errno))
+        dir::sync_system(&self.root)
     }
 
     /// Returns true where the target is unusable. A parallel file system may have space while one

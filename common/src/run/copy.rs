@@ -7,6 +7,7 @@ use serde_json::json;
 use super::announce;
 use super::copying::Phase;
 use super::criteria;
+use super::moving;
 use super::old_copy;
 use super::resume::Found;
 use super::same_command::{self, Command};
@@ -84,6 +85,7 @@ impl Transfer for CopyRequest {
             phase.0.add(&more.0);
             phase.1.add(&more.1);
         }
+        moving::end(session, copying, &mut phase, reporter);
         (Exit::Ok, phase)
     }
 }
@@ -195,6 +197,9 @@ fn header(
         options.words(),
         if options.dry_run { ", dry run" } else { "" },
     ));
+    if options.remove_source {
+        lines.push("  sources are deleted when their copies are complete".to_owned());
+    }
     lines.extend(options.sync.as_ref().map(|sync| format!("  {}", criteria::words(sync))));
     lines.extend(options.old_copy().map(old_copy::words));
     lines.extend(journal.and_then(Found::words));
@@ -213,6 +218,7 @@ fn header(
         "buffer_bytes": options.buffer_bytes,
         "preserve": events::preserve(&options.keep),
         "dry_run": options.dry_run,
+        "remove_source": options.remove_source,
         "journal": journal.and_then(|found| found.dir.as_deref()).map(json_path),
         "resumed": journal.is_some_and(|found| found.earlier.is_some()),
         "roots": roots,

@@ -11,6 +11,7 @@ use lists::named::Named;
 use lists::shared_part::SharedPart;
 use ops::copy::finish::{DirectoryRecords, FinishJob, FinishTask};
 use ops::copy::leftovers::Leftovers;
+use ops::copy::moving::Moving;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
 use ops::copy::root::{CopyRoot, RootPlan};
@@ -40,6 +41,7 @@ pub(super) struct Copying<'r> {
     pub selection: &'r Selection,
     pub journal: Option<&'r Journal>,
     pub manifest: &'r SharedPart,
+    pub moving: Option<&'r Moving<'r>>,
     pub stage: Stage,
     /// I/O threads of a rank, at most.
     pub threads_max: u32,
@@ -52,6 +54,7 @@ impl<'r> Copying<'r> {
         CopyJob::new(self.roots, self.options, self.selection, named, rank)
             .with_journal(self.journal)
             .with_manifest(self.manifest)
+            .with_moving(self.moving)
             .at_stage(self.stage)
             .verified_by(session.verifier())
     }
@@ -120,12 +123,10 @@ impl<'r> Copying<'r> {
 
     fn watched(&self) -> Watched<'r> {
         let trees = self.roots.iter().flat_map(|root| {
-            let source = (&root.source, &root.shown_source, Side::Source);
-            [source, (&root.target, &root.shown_target, Side::Target)]
+            let source = (&*root.source, &root.shown_source, Side::Source);
+            [source, (&*root.target, &root.shown_target, Side::Target)]
         });
-        let trees = trees
-            .map(|(store, shown, side)| CheckedTree { store: &**store, shown, side })
-            .collect();
+        let trees = trees.map(|(store, shown, side)| CheckedTree { store, shown, side }).collect();
         Watched { trees, selection: self.selection, threads_max: self.threads_max }
     }
 

@@ -106,11 +106,12 @@ fn try_run(
         told_as: (request.dry_run || request.is_listed).then_some(request.list_as),
         record: request.record.as_ref().map(|record| record.format),
         traceless: request.traceless,
+        moves: false,
     };
     let job = RemoveJob::new(&roots, (&selection, &matcher), entries.named.as_ref(), options);
     let threads = threads_max(session, &resolver, args);
     let began = Instant::now();
-    let mut removal = Removal { session, job: &job, threads, phase: Phase::default(), reporter };
+    let mut removal = Removal::new(session, &job, threads, reporter);
     let walk = || if is_root { seeds(&roots) } else { Vec::new() };
     removal.walk(entries.seeds().unwrap_or_else(walk));
     removal.clean_up(&shared, &selection);
@@ -271,12 +272,12 @@ fn restore(roots: &[RemoveRoot], options: RemoveOptions, reporter: &mut Reporter
 }
 
 /// A removal that is running.
-struct Removal<'a, 's, 'c> {
+pub(super) struct Removal<'a, 's, 'c> {
     session: &'a mut Session<'s, 'c>,
     job: &'a RemoveJob<'a>,
     threads: u32,
     /// Counts besides the tally of the job.
-    phase: Phase,
+    pub phase: Phase,
     reporter: &'a mut Reporter,
 }
 
@@ -288,8 +289,19 @@ enum Step {
     Together(Vec<u32>),
 }
 
-impl Removal<'_, '_, '_> {
-    fn engine(&mut self, tasks: Vec<RemoveTask>) {
+impl<'a, 's, 'c> Removal<'a, 's, 'c> {
+    /// Creates a removal that has not begun.
+    pub fn new(
+        session: &'a mut Session<'s, 'c>,
+        job: &'a RemoveJob<'a>,
+        threads: u32,
+        reporter: &'a mut Reporter,
+    ) -> Self {
+        Self { session, job, threads, phase: Phase::default(), reporter }
+    }
+
+    /// Runs tasks of the removal on all ranks.
+    pub fn engine(&mut self, tasks: Vec<RemoveTask>) {
         let settings = self.session.settings(self.threads);
         let counters = engine::run(self.job, tasks, self.reporter, self.session.mail, settings);
         self.phase.1.add(&counters);
@@ -310,6 +322,11 @@ impl Removal<'_, '_, '_> {
         if broadcast(self.session.mail, failed.map(|failed| failed.contains(&true))) {
             return;
         }
+        self.directories();
+    }
+
+    /// Removes the directories that were recorded, and objects that wait.
+    pub fn directories(&mut self) {
         self.flush_waiting();
         self.exchange_kept();
         for step in self.steps() {

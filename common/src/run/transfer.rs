@@ -8,7 +8,8 @@ use super::manifest::Manifest;
 use super::resume::{self, Found, ResumeState};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    agree, find_stores, links, manifest, named, on_this_node, record, select, threads_max, verify,
+    agree, find_stores, links, manifest, moving, named, on_this_node, record, select, threads_max,
+    verify,
 };
 use crate::surface::again;
 use crate::surface::cli::CommonArgs;
@@ -21,13 +22,16 @@ use comm::Rank;
 use comm::collective::broadcast;
 use ops::copy::Stage;
 use ops::copy::leftovers::Leftovers;
+use ops::copy::moving::Moving;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
 use ops::copy::root::{CopyRoot, RootTarget};
+use ops::remove::RemoveJob;
 use ops::resolver::StoreResolver;
 use ops::walk::selection::Selection;
 use types::error::{Failure, Side};
 use types::exit::Exit;
+use types::select::regex::{MatchOptions, Matcher};
 
 /// Request, as all ranks know it.
 pub(super) trait Transfer {
@@ -113,9 +117,7 @@ fn course<T: Transfer>(
     let wishes = request.wishes();
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, T::VERB, args, session.topology.ranks);
-    let Some(selection) = select(session, &wishes.filters, &mut reporter) else {
-        return Err(Exit::Usage);
-    };
+    let selection = select(session, &wishes.filters, &mut reporter).ok_or(Exit::Usage)?;
     let mut opened = named::open(session, named_in(request), &mut reporter)?;
     let resolver = find_stores(session, &request.places(), args, &mut reporter)?;
     let mut found = None;
@@ -130,34 +132,35 @@ fn course<T: Transfer>(
         return Err(if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage });
     }
     let shared = args.assume_shared;
-    let Some(resume_state) = resume::open(session, found, (&options, shared), &mut reporter) else {
-        return Err(Exit::Unusable);
-    };
+    let resume_state = resume::open(session, found, (&options, shared), &mut reporter);
+    let resume_state = resume_state.ok_or(Exit::Unusable)?;
     let own = resume_state.own_things();
     let selection = selection.without_things_of_jobs(own.clone());
     let manifest = open_outputs(session, request, (&options, shared), &mut reporter)?;
     let (choice, what) = ((&selection, args), (&plan, &options));
-    let Some(roots) = open_shared(session, &resolver, what, choice, &mut reporter) else {
-        return Err(Exit::Unusable);
-    };
+    let roots = open_shared(session, &resolver, what, choice, &mut reporter);
+    let roots = roots.ok_or(Exit::Unusable)?;
     let folded = opened.part_folded(session, &roots, &mut reporter);
+    let sources = moving::open(session, (&resolver, &plan), (&roots, &options), &mut reporter)?;
+    let matcher = Matcher::new(&MatchOptions::default()).map_err(|why| session.refuse(&why))?;
+    let how = moving::options(&options);
+    let filters = (&selection, &matcher);
+    let removal =
+        sources.as_ref().map(|it| RemoveJob::new(it, filters, opened.named.as_ref(), how));
+    let moving = removal.as_ref().map(|removal| Moving::new(&roots, removal));
     let copying = Copying {
         roots: &roots,
         options: &options,
         selection: &selection,
         journal: resume_state.journal.as_ref(),
         manifest: &manifest.part,
+        moving: moving.as_ref(),
         stage: Stage::Walk,
         threads_max: threads_max(session, &resolver, args),
     };
     let (verdict, (mut tally, counters)) = resume_state.during(session, &roots, |session| {
-        let after = copy_all(
-            session,
-            copying,
-            args,
-            (&plan, &opened, folded, &resume_state),
-            &mut reporter,
-        );
+        let what = (&plan, &opened, folded, &resume_state);
+        let after = copy_all(session, copying, args, what, &mut reporter);
         request.finish(after, &mut reporter)
     });
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };

@@ -14,6 +14,7 @@ use super::verify_args::VerifyArgs;
 use ops::copy::options::{CopyOptions, JobFacts, ResumeRequest, SyncOptions};
 use store::opening::Symlinks;
 use types::attributes::keep::Keep;
+use types::content::transfer::Durable;
 
 /// Options of a copy.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -69,6 +70,19 @@ pub struct CopyWishes {
     pub manifest: Option<Vec<u8>>,
 }
 
+impl CopyWishes {
+    /// Requests that the source of what was copied is removed. What each node writes of a large file
+    /// is then synced there, since no other node could do that.
+    #[must_use]
+    pub fn moving(mut self) -> Self {
+        self.options.remove_source = true;
+        if self.options.transfer.durable == Durable::Later {
+            self.options.transfer.durable = Durable::Journaled;
+        }
+        self
+    }
+}
+
 impl CopyArgs {
     /// The common arguments as these complete them.
     pub fn complete(&self, common: &CommonArgs) -> CommonArgs {
@@ -105,6 +119,7 @@ impl CopyArgs {
             going_on: None,
             record: record.as_ref().map(|record| record.format),
             verify: self.verify.verify(),
+            remove_source: false,
             job,
         };
         CopyWishes {

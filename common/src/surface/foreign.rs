@@ -244,8 +244,11 @@ mod tests {
     #[test]
     fn tools_that_copy_say_what_to_write_instead() {
         let copies = Command::new("dcp").arg(Arg::new("preserve").long("preserve"));
-        let why = instead("--remove-source-files", &copies).unwrap();
-        assert!(why.contains("--remove-source-files") && why.contains("dcmp"), "{why}");
+        let why = instead("--delete-empty-src-dirs", &copies).unwrap();
+        assert!(
+            why.contains("--delete-empty-src-dirs") && why.contains("--remove-source"),
+            "{why}"
+        );
         assert!(instead("--backup=1M", &copies).is_some());
         assert_eq!(instead("--unheard-of", &copies), None);
         let why = instead("--delete", &Command::new("dwalk")).unwrap();

@@ -214,6 +214,7 @@ impl Summary {
                 "hard links"
             );
         }
+        self.moved(text, totals);
         if self.operation == Operation::Copy && totals.synced.unchanged > 0 {
             let count = human_count(totals.synced.unchanged);
             let words = "completed by an earlier, interrupted job";
@@ -226,6 +227,18 @@ impl Summary {
                 "{:<15}{bytes:>16}   transferred by an earlier, interrupted job",
                 "resumed"
             );
+        }
+    }
+
+    /// Entries of the source that a move has removed.
+    fn moved(&self, text: &mut String, totals: &Tally) {
+        let removed = totals.sources_removed.total();
+        let words = if self.is_dry_run { "would be, from the source" } else { "from the source" };
+        let left = "directories of the source that are not empty";
+        let rows =
+            [(removed, "deleted", words), (totals.source_directories_left, "not deleted", left)];
+        for (count, name, words) in rows.into_iter().filter(|(count, ..)| *count > 0) {
+            let _ = writeln!(text, "{name:<15}{:>16}   {words}", human_count(count));
         }
     }
 

@@ -228,6 +228,12 @@ seam_trait! {
 
         // Location of the directory.
 
+        /// Syncs the changes of this node to the file system that the directory is on, which may be
+        /// another one than that of the root ([`crate::Store::sync`]).
+        fn sync(&self) -> Result<()> {
+            Err(Op::Sync.errno(libc::EOPNOTSUPP))
+        }
+
         /// Returns the file descriptor, where there is one.
         fn as_fd(&self) -> Option<BorrowedFd<'_>> {
             None

@@ -190,6 +190,13 @@ impl dyn Store + '_ {
     }
 }
 
+/// Forwarding from a shared store to the store itself.
+impl StoreDecorator for Arc<dyn Store> {
+    fn inner(&self) -> &dyn Store {
+        &**self
+    }
+}
+
 /// Forwarding from a box to the store in it.
 impl StoreDecorator for Box<dyn Store> {
     fn inner(&self) -> &dyn Store {

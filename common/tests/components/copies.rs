@@ -78,6 +78,7 @@ fn options() -> CopyOptions {
         going_on: None,
         record: None,
         verify: Verify::Nothing,
+        remove_source: false,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
     }
 }

@@ -134,6 +134,12 @@ pub enum Cause {
          run the command again"
     )]
     ChunksMiscounted,
+    /// The copy lacks an attribute that was requested, so its source is not removed.
+    #[error(
+        "the target cannot store all of its attributes, so it stays in the source; --no-preserve \
+         leaves attributes out"
+    )]
+    AttributesLost,
     /// The job was interrupted before this was done.
     #[error("cancelled: the job ended before this was done")]
     Stopped,
@@ -277,6 +283,7 @@ impl Cause {
             Self::Replaced => "replaced".into(),
             Self::NoChecksum => "no-checksum".into(),
             Self::ChunksMiscounted => "chunks-miscounted".into(),
+            Self::AttributesLost => "attributes-lost".into(),
             Self::Stopped => "cancelled".into(),
             Self::List(fault) => fault.code().into(),
             Self::Service(fault) => fault.code(),

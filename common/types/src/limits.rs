@@ -137,6 +137,13 @@ pub const STEAL_BYTES_MAX: usize = 128 << 10;
 /// Largest message that is accepted: above it, the input is torn or foreign.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// Copied entries of a rank whose sources are removed together, since the target is synced before: syncfs(2) takes
+/// milliseconds to seconds, unlink(2) 10 to 1,000 µs. As many objects fit in a request.
+pub const MOVED_ENTRIES_MAX: usize = S3_DELETE_KEYS_MAX;
+
+/// Bytes of such entries: a job that is killed copies at most that much of each rank again.
+pub const MOVED_BYTES_MAX: u64 = 16 << 30;
+
 /// Files of a rank that wait to be read again by another; above that it reads them itself. Chunks of a file in a message
 /// that has them read again.
 pub const UNVERIFIED_MAX: u64 = 1024;

@@ -33,6 +33,7 @@ mod lists;
 mod lustre;
 mod mfu_lists;
 mod migrating;
+mod moves;
 mod moving_sources;
 mod named;
 mod named_links;

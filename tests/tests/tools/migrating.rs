@@ -241,7 +241,7 @@ fn options_of_other_tools_are_accepted_or_answered() {
     let ended = run(tool(1, "dsync").current_dir(work.path()).args(["-v", "-b", "100", "d", "e"]));
     assert!(ended.expect(0).stderr.contains("--batch-files changes nothing: "));
     for (option, says) in [
-        ("--remove-source-files", "sources are not removed"),
+        ("--delete-empty-src-dirs", "write --remove-source"),
         ("--delete", "use dsync"),
         ("--backup", "not backed up"),
     ] {

@@ -181,7 +181,8 @@ fn operations_do_not_know_those_above_them() {
         ("walk", "chunked clean compare copy delete remove"),
         ("chunked", "clean compare copy delete remove"),
         ("compare", "clean copy delete remove"),
-        ("copy", "clean delete remove"),
+        ("remove", "clean copy delete"),
+        ("copy", "clean delete"),
     ] {
         for higher in above.split_whitespace() {
             only_in(&format!("crate::{higher}::"), &format!("common/ops/src/{below}"), &[]);

@@ -54,6 +54,7 @@ pub(super) fn attributes_needed(
     Ok(match differing.is_empty() {
         true => {
             cx.worker.gathered.tally.xattrs_not_preserved += u64::from(lost_xattrs);
+            cx.preserved.xattrs_lost |= lost_xattrs;
             Need::Nothing
         }
         // Other hard links of the file, perhaps of an older copy, keep their attributes.

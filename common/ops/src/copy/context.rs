@@ -95,6 +95,11 @@ impl Handled {
         Self { visited, progress: Progress::Open }
     }
 
+    /// True if nothing is done for the entry any more, so that its source stays.
+    pub fn leaves_entry(self) -> bool {
+        self == Self::SKIPPED
+    }
+
     /// A file whose content was copied, and which is complete unless its verification has failed.
     pub fn copied(moved_bytes: u64, progress: Progress) -> Self {
         Self { visited: Visited::Done { moved_bytes }, progress }
@@ -122,6 +127,8 @@ pub(super) struct Context<'t, 'c> {
     pub linked: Option<LinkedFile>,
     /// Reason for which the entry at hand is changed.
     pub reason: Reason,
+    /// Attributes that the target was found to preserve of an entry that it has.
+    pub preserved: Preserved,
 }
 
 impl Context<'_, '_> {
@@ -143,6 +150,7 @@ impl Context<'_, '_> {
             Side::Target => &root.shown_target,
         };
         let source_name = name;
+        self.stays(dir_ref);
         let name = match side_error.side {
             Side::Source => name,
             Side::Target => env.target_name_bytes(dir_ref, name),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::hopeless::Hopeless;
+use super::moving::Moving;
 use super::options::{CopyOptions, SyncOptions, Verify};
 use super::root::{CopyRoot, RealPaths};
 use crate::compare::options::Evidence;
@@ -13,6 +13,7 @@ use crate::journal::{Journal, TargetFile};
 use crate::walk::Visit;
 use crate::walk::account::Account;
 use crate::walk::dir_ref::DirRef;
+use crate::walk::hopeless::Hopeless;
 use crate::walk::selection::Selection;
 use crate::walk::watch::Watch;
 use comm::Rank;
@@ -51,6 +52,8 @@ pub(super) struct Env<'c> {
     pub has_manifest: bool,
     /// Record of what another job could resume.
     pub journal: Option<&'c Journal>,
+    /// Move that removes the source of what is complete, if one is requested.
+    pub moving: Option<&'c Moving<'c>>,
     /// Watch over the directories of the source during the walk.
     pub watch: Option<Watch>,
     pub account: Account,
@@ -82,6 +85,7 @@ impl<'c> Env<'c> {
             stage: Stage::Walk,
             has_manifest: false,
             journal: None,
+            moving: None,
             watch: None,
             account: Account::recording(options.record),
             hopeless: Hopeless::default(),

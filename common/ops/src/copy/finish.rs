@@ -9,11 +9,11 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::hopeless::Hopeless;
 use super::options::CopyOptions;
 use super::root::CopyRoot;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::dir_ref::DirRef;
+use crate::walk::hopeless::Hopeless;
 use crate::walk::packed::{Block, Packed, RootedPath};
 use sched::context::TaskContext;
 use sched::job::Job;

@@ -26,7 +26,7 @@ use super::{CopyJob, CopyTask};
 use crate::walk::{Visit, Visited};
 use store::NewHardLink;
 use types::content::transfer::Rewriting;
-use types::entry::{Hint, Kind, Metadata};
+use types::entry::{Hint, Kind, Metadata, Preserved};
 use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::listed::change::{Action, Reason};
 use types::path;
@@ -200,6 +200,11 @@ fn make_link(
         let there = look::at_target(cx.env, criteria, &entry)?;
         let of_copy = copy.stat(copy_name).ok();
         if is_link_needless(criteria, &source, [there.as_ref(), of_copy.as_ref()], cx) {
+            if there.zip(of_copy).is_some_and(|(there, copy)| there.is_same_file(&copy)) {
+                cx.is_there((dir_ref, name), &source, Preserved::ALL);
+            } else {
+                cx.stays(dir_ref);
+            }
             upkeep.manifest.record_as_it_is((&**dir_ref, &**name), cx);
             return Ok(Linked::Done);
         }
@@ -219,6 +224,7 @@ fn make_link(
         // An interrupted job has created the link.
         cx.worker.gathered.tally.meet_link(&source);
         cx.worker.gathered.tally.synced.unchanged += 1;
+        cx.is_there((dir_ref, name), &source, Preserved::ALL);
         upkeep.manifest.record_unchanged(&entry, &source, cx);
         return Ok(Linked::Done);
     }
@@ -241,6 +247,7 @@ fn make_link(
     cx.worker.gathered.tally.hard_linked += 1;
     cx.reason = Reason::of(&source, there.as_ref());
     cx.record(Action::HardLink, (dir_ref, name.to_bytes()), source.kind);
+    cx.is_there((dir_ref, name), &source, Preserved::ALL);
     upkeep.manifest.record_unchanged(&entry, &source, cx);
     Ok(Linked::Done)
 }

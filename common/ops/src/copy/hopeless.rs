@@ -1,75 +1,10 @@
-//! Early end of a job: a failure at the target shows that nothing else can succeed there.
-
-use std::sync::atomic::{AtomicBool, Ordering};
+//! Early end of a copy: a failure, or a number of them, shows that nothing else can succeed at the
+//! target.
 
 use super::context::Context;
-use crate::walk::account::{Account, Gathered};
-use sched::context::TaskContext;
-use sched::job::Job;
 use store::Store;
-use types::error::{Cause, Error, Failure, Op};
+use types::error::{Cause, Error, Op};
 use types::limits::HOPELESS_FAILURES;
-use types::outcome::event::Event;
-use types::outcome::tally::Tally;
-
-/// Record of whether this rank has reported why nothing else can succeed at a target.
-#[derive(Debug, Default)]
-pub(crate) struct Hopeless {
-    is_reported: AtomicBool,
-}
-
-impl Hopeless {
-    /// Creates the record for a phase after one that has stopped for that `errno` and has reported
-    /// it; 0 stands for none.
-    pub fn after(fatal_errno: u64) -> Self {
-        Self { is_reported: AtomicBool::new(fatal_errno != 0) }
-    }
-
-    /// Cancels the rest of the job where a failure shows that nothing else can succeed at the
-    /// target. Returns false where this was reported before, so that the failure does not count
-    /// separately.
-    fn stop_if_past_help<J: Job + ?Sized>(
-        &self,
-        target: &dyn Store,
-        error: &Error,
-        tally: &mut Tally,
-        context: &TaskContext<'_, J>,
-    ) -> bool {
-        match error.cause {
-            Cause::System(errno) if error.op != Op::SetXattrs && target.is_past_help(errno) => {
-                self.stop(errno, tally, context)
-            }
-            _ => true,
-        }
-    }
-
-    /// Reports a failure at a target, unless the job stops because of it and has reported the reason
-    /// before.
-    pub fn report<J: Job<Event = Event> + ?Sized>(
-        &self,
-        target: &dyn Store,
-        failure: Failure,
-        account: &Account,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, J>,
-    ) {
-        if self.stop_if_past_help(target, &failure.error, &mut worker.tally, context) {
-            account.fail(failure, worker, context);
-        }
-    }
-
-    fn stop<J: Job + ?Sized>(
-        &self,
-        errno: i32,
-        tally: &mut Tally,
-        context: &TaskContext<'_, J>,
-    ) -> bool {
-        tally.cancelled_tasks += 1;
-        tally.fatal_errno = tally.fatal_errno.max(errno as u64);
-        context.stop_job();
-        !self.is_reported.swap(true, Ordering::Relaxed)
-    }
-}
 
 /// Consecutive failures at the target with one `errno`.
 #[derive(Debug, Default)]

@@ -234,7 +234,8 @@ impl LargeFiles {
             Ok(preserved) => {
                 cx.reason = copy.reason;
                 cx.copied((&dir_ref, &name), Kind::File, preserved);
-                let file = Arrived { metadata: &metadata, crc64, inode };
+                let copied = cx.movable((&dir_ref, &name), &metadata, preserved);
+                let file = Arrived { metadata: &metadata, crc64, inode, copied };
                 upkeep.large_file_is_there(&dir_ref, &name, file, cx)
             }
             Err(side_error) => {

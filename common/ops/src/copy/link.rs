@@ -50,6 +50,7 @@ pub(super) fn copy_link(
     {
         let preserved = copy_link_object(entry, &*object, form, cx)?;
         cx.copied((entry.dir_ref, entry.name), Kind::Symlink, preserved);
+        cx.is_there((entry.dir_ref, entry.name), &metadata, preserved);
         return Ok(Met::Done(Handled::COMPLETE));
     }
     let xattrs = attributes::own_xattrs(cx.env, entry, Kind::Symlink)?;
@@ -64,6 +65,7 @@ pub(super) fn copy_link(
     let at = (&**entry.dir_ref, entry.name);
     verify::verify_link(cx.env, at, &*target, &points_to).at(Side::Target)?;
     cx.copied((entry.dir_ref, entry.name), Kind::Symlink, preserved);
+    cx.is_there((entry.dir_ref, entry.name), &metadata, preserved);
     Ok(Met::Done(Handled::COMPLETE))
 }
 /// Copies a link from objects to objects as the object that represents it, in the same form.

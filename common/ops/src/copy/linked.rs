@@ -63,7 +63,7 @@ type Key = Vec<u8>;
 
 /// Deserialises a name from another rank, and checks that it is one component, so that it cannot
 /// lead outside.
-fn component<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CString, D::Error> {
+pub(super) fn component<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CString, D::Error> {
     let name = CString::deserialize(deserializer)?;
     let bytes = name.to_bytes();
     if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') {

@@ -43,6 +43,8 @@ pub struct CopyOptions {
     pub going_on: Option<GoingOn>,
     /// Verification of what was written.
     pub verify: Verify,
+    /// True if the source of what is complete at the target is removed: a move.
+    pub remove_source: bool,
     /// Format of the record of what is changed, where one is kept.
     pub record: Option<RecordFormat>,
     /// Facts of the job that are not options.
@@ -72,6 +74,7 @@ impl CopyOptions {
     /// Returns one line that names the conflict.
     pub fn check(&self) -> Result<(), String> {
         self.transfer.check()?;
+        self.check_move()?;
         let leaves_out = self.old_copy().is_some_and(|old| old.unchanged == Unchanged::LeftOut);
         if self.verify == Verify::All && leaves_out {
             return Err("--verify all compares the whole target, from which --compare-dest leaves files out; use \
@@ -84,6 +87,24 @@ impl CopyOptions {
                 .to_owned());
         }
         Ok(())
+    }
+}
+
+impl CopyOptions {
+    /// Checks that the options are compatible with a move.
+    fn check_move(&self) -> Result<(), String> {
+        let refusal = if !self.remove_source {
+            return Ok(());
+        } else if self.symlinks == Symlinks::Follow {
+            "--remove-source removes what it copies, and -L copies what links point to; leave out \
+             one of them"
+        } else if self.verify == Verify::All {
+            "--verify all compares with the source at the end, and --remove-source removes it; use \
+             --verify transferred"
+        } else {
+            return Ok(());
+        };
+        Err(refusal.to_owned())
     }
 }
 

@@ -16,7 +16,7 @@ use store::opening::{Need, OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Error, Failure, Op, Side};
 use types::operand::placement::{Given, TargetIs, place_sources};
-use types::path::{in_small_letters, join};
+use types::path::{escaped, in_small_letters, join};
 
 /// The sources that are copied, each with its target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub fn make(
             Err(Unplaced::Failure(failure)) => plan.failures.push(failure),
             Err(Unplaced::Refusal(refusal)) => plan.refusals.push(refusal),
         }
+    }
+    if options.remove_source {
+        plan.refusals.extend(plan.no_move(resolver));
     }
     if plan.refusals.is_empty() {
         plan.make_directories(resolver, options);
@@ -247,8 +250,9 @@ impl CopyPlan {
     fn add(&mut self, placing: Placing) {
         let Placing { source, is_directory, keeps_name, target_path } = placing;
         if is_directory && !keeps_name {
-            let (source, target) = (source.path, target_path);
-            self.roots.push(RootPlan::new(source, target, None));
+            let is_itself = !source.means_contents;
+            let root = RootPlan::new(source.path, target_path, None);
+            self.roots.push(RootPlan { is_itself, ..root });
             return;
         }
         let target = Given::new(&target_path);
@@ -272,6 +276,28 @@ impl CopyPlan {
                 self.roots.push(RootPlan::new(source, target, singles));
             }
         }
+    }
+
+    /// Returns why the sources cannot be moved, if they cannot.
+    fn no_move(&self, resolver: &StoreResolver) -> Option<String> {
+        if self.phases().len() > 1 {
+            return Some(
+                "--remove-source cannot move the contents of several sources into one directory: \
+                 their entries may replace each other; leave out the \"/\" at the end of each \
+                 SOURCE, or name one"
+                    .to_owned(),
+            );
+        }
+        let is_read_only = |root: &&RootPlan| {
+            let open_as = OpenAs { need: Need::Passage, ..OpenAs::default() };
+            let is_here = !resolver.is_remote(&root.source)
+                && !resolver.is_object(Side::Source, &root.source);
+            let store = || resolver.open(Side::Source, &root.source, open_as);
+            is_here && store().is_ok_and(|store| store.is_past_help(libc::EROFS))
+        };
+        let root = self.roots.iter().find(is_read_only)?;
+        let shown = escaped(&root.source);
+        Some(format!("\"{shown}\" is on a read-only file system: --remove-source cannot remove it"))
     }
 
     /// Determines the real paths of all sources and targets, however they were spelled.

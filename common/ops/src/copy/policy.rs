@@ -273,6 +273,7 @@ mod tests {
             going_on: None,
             record: None,
             verify: Verify::Nothing,
+            remove_source: false,
             job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
         }
     }

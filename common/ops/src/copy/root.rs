@@ -35,6 +35,8 @@ pub struct RootPlan {
     pub singles: Option<Singles>,
     /// Real paths of source and target for a journal, however they were spelled.
     pub real_paths: RealPaths,
+    /// True if the source directory itself is copied, and not only its contents.
+    pub is_itself: bool,
 }
 
 /// Source and target directory of a root, as absolute paths without symbolic links.
@@ -69,7 +71,7 @@ pub enum RootTarget {
 /// A root whose source and target are open on this rank.
 pub struct CopyRoot {
     /// Store of the tree to copy.
-    pub source: Box<dyn Store>,
+    pub source: Arc<dyn Store>,
     /// Store that receives the copy.
     pub target: Box<dyn Store>,
     /// Metadata of the root of the target, which a walk must never reach.
@@ -94,7 +96,7 @@ impl CopyRoot {
     /// that its user gave.
     pub fn of(source: Box<dyn Store>, target: Box<dyn Store>) -> Self {
         Self {
-            source,
+            source: source.into(),
             target,
             target_metadata: None,
             shown_source: b"s".to_vec(),
@@ -111,7 +113,8 @@ impl RootPlan {
     /// Creates a root from one directory to another, which is taken to exist until it is inspected.
     pub fn new(source: Vec<u8>, target: Vec<u8>, singles: Option<Singles>) -> Self {
         let target_is = RootTarget::Existing;
-        Self { source, target, target_is, singles, real_paths: RealPaths::default() }
+        let (real_paths, is_itself) = (RealPaths::default(), false);
+        Self { source, target, target_is, singles, real_paths, is_itself }
     }
 
     /// Opens both sides on this rank.
@@ -136,7 +139,7 @@ impl RootPlan {
             .map_err(|error| account::failure(Side::Source, &self.source, b"", error))?;
         let (target, target_metadata) = self.open_target(resolver, options)?;
         Ok(CopyRoot {
-            source,
+            source: source.into(),
             target,
             target_metadata,
             shown_source: shown(&self.source),

@@ -18,7 +18,9 @@ impl CopyJob<'_> {
     /// has seen; named entries are not found by listing.
     #[must_use]
     pub fn watched(mut self, watch: Watch) -> Self {
-        let is_watched = self.env.writes() && self.env.named.is_none();
+        // A move changes all directories of the source itself; an entry that comes later stays.
+        let is_moved = self.env.moving.is_some();
+        let is_watched = self.env.writes() && self.env.named.is_none() && !is_moved;
         self.env.watch = is_watched.then_some(watch);
         self
     }

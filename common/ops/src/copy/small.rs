@@ -52,9 +52,11 @@ pub(super) fn copy_file(
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
     cx.reason = Reason::of(&metadata, replaced.as_ref());
+    cx.preserved = Preserved::ALL;
     if resume::is_finished(entry, &*target, (&metadata, replaced.as_ref()), cx)? {
         cx.worker.gathered.tally.complete_before(metadata.size_bytes);
         upkeep.manifest.record_unchanged(entry, &metadata, cx);
+        cx.is_there((entry.dir_ref, entry.name), &metadata, cx.preserved);
         return Ok(Met::Done(Handled::COMPLETE));
     }
     let old_file = replaced.filter(|old| old.kind == Kind::File);
@@ -73,7 +75,8 @@ pub(super) fn copy_file(
             cx.worker.gathered.tally.copied_bytes += metadata.size_bytes;
             let at = (&**entry.dir_ref, entry.name);
             cx.copied(at, Kind::File, preserved);
-            let file = Arrived { metadata: &metadata, crc64: None, inode: None };
+            let copied = cx.movable(at, &metadata, preserved);
+            let file = Arrived { metadata: &metadata, crc64: None, inode: None, copied };
             let progress = upkeep.file_is_there(entry.dir_ref, entry.name, file, cx);
             return Ok(Met::Done(Handled::copied(metadata.size_bytes, progress)));
         }
@@ -88,8 +91,9 @@ pub(super) fn copy_file(
         copy_at_rest(&copy, entry, (metadata, old_file.as_ref(), plain), cx)?;
     cx.copied((entry.dir_ref, entry.name), Kind::File, preserved);
     let Filled { size_bytes, crc64, inode, .. } = filled;
-    let copied = Metadata { size_bytes, ..metadata };
-    let file = Arrived { metadata: &copied, crc64, inode };
+    let copied = cx.movable((entry.dir_ref, entry.name), &metadata, preserved);
+    let written = Metadata { size_bytes, ..metadata };
+    let file = Arrived { metadata: &written, crc64, inode, copied };
     let progress = upkeep.file_is_there(entry.dir_ref, entry.name, file, cx);
     Ok(Met::Done(Handled::copied(size_bytes, progress)))
 }

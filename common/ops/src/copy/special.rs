@@ -47,5 +47,6 @@ pub(super) fn copy_special(
         made => made.at(Side::Target)?,
     };
     cx.copied((entry.dir_ref, entry.name), metadata.kind, preserved);
+    cx.is_there((entry.dir_ref, entry.name), &metadata, preserved);
     Ok(Met::Done(Handled::COMPLETE))
 }

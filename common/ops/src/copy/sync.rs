@@ -27,7 +27,7 @@ use crate::walk::account;
 use crate::walk::dir_ref::DirRef;
 use crate::walk::{Visit, Visited};
 use store::{Dir, SourceFile};
-use types::entry::{Hint, Kind, Metadata};
+use types::entry::{Hint, Kind, Metadata, Preserved};
 use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::listed::change::{self, Reason};
 use types::outcome::compare::Clue;
@@ -107,6 +107,7 @@ impl CopyJob<'_> {
             Action::Create(source) => {
                 self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
                 if is_in_old_copy(criteria, entry, &source, &self.upkeep.manifest, cx)? {
+                    cx.stays(entry.dir_ref);
                     return Ok(Handled::COMPLETE);
                 }
                 self.visit_kind(entry, source.kind, cx)
@@ -131,8 +132,13 @@ impl CopyJob<'_> {
         let sides = &look::look_closer(cx.env, criteria, entry, sides)?;
         let Sides { source, target } = sides;
         cx.reason = Reason::of(source, Some(target));
+        cx.preserved = Preserved::ALL;
         match decide_existing(sides, criteria) {
-            Existing::Nothing => self.satisfy(Need::Nothing, entry, source, cx),
+            Existing::Nothing => {
+                // The removal of the source would be that of the target.
+                cx.stays(entry.dir_ref);
+                Ok(self.leave(entry, source, cx))
+            }
             Existing::Keep => {
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(Some(source), cx))
@@ -177,17 +183,24 @@ impl CopyJob<'_> {
             Need::Attributes => {
                 cx.worker.gathered.meet(source);
                 repair(entry, source, cx)?;
+                cx.is_there((entry.dir_ref, entry.name), source, cx.preserved);
                 self.upkeep.manifest.record_unchanged(entry, source, cx);
                 Ok(Handled::COMPLETE)
             }
             Need::Later => Ok(Handled::LATER),
             Need::Nothing | Need::ToBeSeen => {
-                cx.worker.gathered.meet(source);
-                cx.worker.gathered.tally.synced.unchanged += 1;
-                self.upkeep.manifest.record_unchanged(entry, source, cx);
-                Ok(Handled::COMPLETE)
+                cx.is_there((entry.dir_ref, entry.name), source, cx.preserved);
+                Ok(self.leave(entry, source, cx))
             }
         }
+    }
+
+    /// Counts an entry that is unchanged.
+    fn leave(&self, entry: &Visit<'_>, source: &Metadata, cx: &mut Context<'_, '_>) -> Handled {
+        cx.worker.gathered.meet(source);
+        cx.worker.gathered.tally.synced.unchanged += 1;
+        self.upkeep.manifest.record_unchanged(entry, source, cx);
+        Handled::COMPLETE
     }
 
     /// Copies a file whose chunks were all compared, sets its attributes, or leaves it unchanged.
@@ -395,6 +408,7 @@ pub(super) fn repair(
     cx.worker.gathered.tally.attributes_not_preserved += u64::from(preserved.attributes_lost);
     cx.worker.gathered.tally.object_properties_not_preserved +=
         u64::from(preserved.properties_lost);
+    cx.preserved = preserved;
     cx.record(change::Action::SetAttributes, (entry.dir_ref, entry.name.to_bytes()), source.kind);
     cx.check_given(entry.dir_ref, name, preserved);
     Ok(())

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::linked::{LinkedFile, Links};
+use super::moving::Complete;
 use super::verify::VerifyTask;
 use crate::chunked::{ChunkTask, ChunksDone};
+use crate::remove::copied::Copied;
 use crate::walk::WalkTask;
+use crate::walk::packed::Block;
 
 /// A task of the copy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +26,13 @@ pub enum CopyTask {
     Linked(LinkedFile),
     /// Names that become links to the copy of the first name.
     Links(Links),
+    /// An entry that is complete at the target, and that this rank has written.
+    Complete(Complete),
+    /// Complete entries of this rank whose copies are to be synced, and whose sources are removed
+    /// then.
+    RemoveBatch,
+    /// Entries whose copies were synced, and whose sources are removed.
+    RemoveSources(Vec<Block<Copied>>),
 }
 
 /// Message between ranks.
@@ -32,8 +42,9 @@ pub enum CopyMessage {
     Chunks(ChunksDone),
     /// Content to be read again.
     Verify(VerifyTask),
-    /// Report that content that the receiver has written was read again.
-    Verified,
+    /// Report that content that the receiver has written was read again, with the entry if it is
+    /// complete and its source is to be removed.
+    Verified(Option<Complete>),
 }
 
 impl From<WalkTask> for CopyTask {

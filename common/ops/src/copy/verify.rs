@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 use super::context::{Context, CopyTaskContext, Progress};
 use super::env::Env;
 use super::large::{Large, LargeFiles};
+use super::moving::Complete;
 use super::upkeep::Upkeep;
 use super::{CopyMessage, CopyTask};
 use crate::chunked::{ChunkTask, ChunkWork, Ended, Outcome, UnverifiedChunk};
 use crate::compare::content::{Buffers, sum_extent};
+use crate::remove::copied::Copied;
 use crate::walk::dir_ref::DirRef;
 use comm::Rank;
 use store::{Dir, Receipt, Sender, SourceFile, StagedFile};
@@ -48,6 +50,8 @@ pub struct WrittenFile {
     dir_ref: Arc<DirRef>,
     name: CString,
     expected: Expected,
+    /// The entry of the source, where it is to be removed.
+    complete: Option<Complete>,
 }
 
 /// Expected state of a file with its final name; the version is the one that it had right after the
@@ -68,6 +72,8 @@ pub(super) struct Arrived<'m> {
     pub crc64: Option<Crc64>,
     /// Inode of the staged file, where there is one.
     pub inode: Option<u64>,
+    /// State of the source that was read, where it is to be removed.
+    pub copied: Option<Copied>,
 }
 
 /// Executor that has files read again by other ranks, where that was requested.
@@ -87,16 +93,17 @@ impl Upkeep<'_> {
         file: Arrived<'_>,
         cx: &mut Context<'_, '_>,
     ) -> Progress {
+        let complete = file.copied.map(|it| cx.complete((dir_ref, name), (file.metadata, it)));
         if is_unheeded(cx.env, dir_ref, name) {
-            return Progress::Complete;
+            return is_complete(complete.as_ref(), cx);
         }
         self.manifest.record((dir_ref, name), file.metadata, file.crc64, cx);
-        let Some(verifier) = cx.env.verifier else { return Progress::Complete };
+        let Some(verifier) = cx.env.verifier else { return is_complete(complete.as_ref(), cx) };
         match expected(cx.env, dir_ref, name, file) {
             Ok(expected) => {
                 let name = cx.env.target_name(dir_ref, name).to_owned();
                 let (writer, dir_ref) = (cx.env.rank, Arc::clone(dir_ref));
-                let file = WrittenFile { writer, dir_ref, name, expected };
+                let file = WrittenFile { writer, dir_ref, name, expected, complete };
                 self.verification.have_verified(file, verifier, cx)
             }
             Err(side_error) => not_verified((dir_ref, name), side_error, cx),
@@ -119,13 +126,14 @@ impl Upkeep<'_> {
             return self.file_is_there(dir_ref, name, file, cx);
         }
         self.manifest.record((dir_ref, name), file.metadata, file.crc64, cx);
+        let complete = file.copied.map(|it| cx.complete((dir_ref, name), (file.metadata, it)));
         if cx.env.verifier.is_none() {
-            return Progress::Complete;
+            return is_complete(complete.as_ref(), cx);
         }
         match version_at_target(cx.env, dir_ref, name, file.inode) {
             Ok(version) if version.identity.size_bytes == file.metadata.size_bytes => {
                 cx.worker.gathered.tally.verified_files += 1;
-                Progress::Complete
+                is_complete(complete.as_ref(), cx)
             }
             Ok(version) => {
                 let short = Op::Verify.failed(Cause::ShortWrite {
@@ -228,6 +236,14 @@ impl LargeFiles {
     }
 }
 
+/// Has the source of a complete entry removed, if that is requested.
+fn is_complete(complete: Option<&Complete>, cx: &mut Context<'_, '_>) -> Progress {
+    if let Some(entry) = complete {
+        cx.remove_later(entry);
+    }
+    Progress::Complete
+}
+
 /// Returns whether neither a manifest nor verification needs the file, or the copy of another
 /// source replaces it.
 fn is_unheeded(env: &Env<'_>, dir_ref: &DirRef, name: &Name) -> bool {
@@ -238,16 +254,19 @@ fn is_unheeded(env: &Env<'_>, dir_ref: &DirRef, name: &Name) -> bool {
 /// Reads a file again that this rank or another one has written. The file is complete unless that
 /// has failed.
 pub(super) fn verify_written(file: WrittenFile, cx: &mut Context<'_, '_>) -> Progress {
-    let WrittenFile { writer, dir_ref, name, expected } = file;
-    let progress = match verify_file(&dir_ref, &name, &expected, cx) {
+    let WrittenFile { writer, dir_ref, name, expected, complete } = file;
+    let verified = verify_file(&dir_ref, &name, &expected, cx);
+    let complete = complete.filter(|_| verified.is_ok());
+    let is_own = writer == cx.env.rank;
+    let progress = match verified {
         Ok(()) => {
             cx.worker.gathered.tally.verified_files += 1;
-            Progress::Complete
+            is_complete(complete.as_ref().filter(|_| is_own), cx)
         }
         Err(side_error) => not_verified((&dir_ref, &name), side_error, cx),
     };
-    if writer != cx.env.rank {
-        cx.task.write_to(writer, &CopyMessage::Verified);
+    if !is_own {
+        cx.task.write_to(writer, &CopyMessage::Verified(complete));
     }
     progress
 }

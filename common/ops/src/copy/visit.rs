@@ -208,6 +208,7 @@ impl Visitor for CopyJob<'_> {
         context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
         if is_journal(&self.env, dir_ref, metadata) {
+            self.left_out(dir_ref);
             return Err(Skip);
         }
         if dir_ref.trees().side() == Side::Target {
@@ -225,9 +226,12 @@ impl Visitor for CopyJob<'_> {
             return Err(Skip);
         }
         if self.env.named.is_some() {
-            return self.upkeep.directories.make_reachable(dir_ref, cx);
+            self.upkeep.directories.make_reachable(dir_ref, cx)?;
+            cx.directory_copied(dir_ref, metadata);
+            return Ok(());
         }
-        self.upkeep.directories.make_directory(dir_ref, metadata, cx).map_err(|side_error| {
+        let made = self.upkeep.directories.make_directory(dir_ref, metadata, cx);
+        made.map(|()| cx.directory_copied(dir_ref, metadata)).map_err(|side_error| {
             cx.worker.gathered.tally.unread_directories += 1;
             cx.fail(dir_ref, b"", side_error);
             Skip
@@ -247,6 +251,12 @@ impl Visitor for CopyJob<'_> {
 
     fn settle(&self, worker: &mut CopyWorker) {
         self.env.account.settle(&mut worker.gathered);
+    }
+
+    fn left_out(&self, dir_ref: &DirRef) {
+        if let Some(moving) = self.env.moving {
+            moving.removal.entry_stays(dir_ref);
+        }
     }
 
     fn enter_again(&self, dir_ref: &Arc<DirRef>, metadata: &Metadata, _worker: &mut CopyWorker) {
@@ -281,7 +291,14 @@ impl Visitor for CopyJob<'_> {
         let found = cx.worker.gathered.tally.found.total();
         let side = entry.dir_ref.trees().side();
         let visited = match side {
-            Side::Source => self.visit_source(entry, cx).map(|handled| handled.visited),
+            Side::Source => {
+                let handled = self.visit_source(entry, cx);
+                // Of a large file it is not known yet.
+                if handled.as_ref().is_ok_and(|handled| handled.leaves_entry()) {
+                    cx.stays(entry.dir_ref);
+                }
+                handled.map(|handled| handled.visited)
+            }
             Side::Target => self.meet_extra(entry, cx),
         };
         if let (Ok(Visited::Later), Some(before)) = (&visited, before) {

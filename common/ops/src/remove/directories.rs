@@ -1,7 +1,9 @@
 //! Removal of empty directories, and restoration of those that stay.
 
+use std::ffi::CString;
 use std::sync::Arc;
 
+use super::waiting::QueuedObject;
 use super::{RemoveJob, Stamp, is_gone, unless_replaced};
 use crate::walk::account::Gathered;
 use crate::walk::packed::Block;
@@ -12,7 +14,7 @@ use types::error::{Cause, Error, Op, Result};
 use types::path::RelPath;
 
 /// The directory that was opened last, whose other entries are likely to follow.
-type Opened = Option<(u32, RelPath, Arc<dyn Dir>)>;
+pub(super) type Opened = Option<(u32, RelPath, Arc<dyn Dir>)>;
 
 impl RemoveJob<'_> {
     /// Removes directories in the given order, and restores the timestamps of those that stay.
@@ -27,7 +29,12 @@ impl RemoveJob<'_> {
             if self.remove_directory((root, &below), &mut opened, worker, context) {
                 continue;
             }
-            worker.tally.synced.non_empty_directories += 1;
+            let left = if self.options.moves {
+                &mut worker.tally.source_directories_left
+            } else {
+                &mut worker.tally.synced.non_empty_directories
+            };
+            *left += 1;
             if let Some((atime, mtime)) = stamp
                 && let Err(error) = self.restore(root, &below, Times { atime, mtime })
             {
@@ -44,14 +51,14 @@ impl RemoveJob<'_> {
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) -> bool {
-        if self.retained.has(at.0, at.1) {
+        // In a move more may have been recorded to stay than does in the end.
+        if self.retained.has(at.0, at.1) && !self.tries_all(at.0) {
             return false;
         }
         match self.remove_empty(at, opened, worker, context) {
             Ok(true) => self.removed(at, Kind::Directory, worker, context),
             Ok(false) => {}
-            // A named directory may have entries that are not named.
-            Err(error) if self.named.is_some() && is_full(&error) => {
+            Err(error) if self.is_expected(at, &error) => {
                 self.retained.add(at.0, at.1);
                 return false;
             }
@@ -62,6 +69,38 @@ impl RemoveJob<'_> {
             }
         }
         true
+    }
+
+    /// True if an attempt shows best whether a directory is empty.
+    fn tries_all(&self, root: u32) -> bool {
+        let store = &*self.root(root).store;
+        self.options.moves && !store.discards_writes() && !store.holds_objects()
+    }
+
+    /// True if it is no failure that a directory stays.
+    fn is_expected(&self, (root, below): (u32, &[u8]), error: &Error) -> bool {
+        if self.options.moves {
+            let is_known = || self.named.is_some() || self.retained.has(root, below);
+            return error.cause == Cause::MountPoint || is_full(error) && is_known();
+        }
+        // A named directory may have entries that are not named.
+        self.named.is_some() && is_full(error)
+    }
+
+    /// Returns the directory of an entry, and its name there.
+    pub(super) fn parent(
+        &self,
+        root: u32,
+        path: &RelPath,
+        opened: &mut Opened,
+    ) -> Result<(Arc<dyn Dir>, CString)> {
+        let (parent, name) = path.split_last().ok_or(Op::Remove.errno(libc::EINVAL))?;
+        let dir = match opened {
+            Some((of, above, dir)) if *of == root && *above == parent => Arc::clone(dir),
+            _ => self.root(root).store.open_dir(&parent).map_err(unless_replaced)?,
+        };
+        *opened = Some((root, parent, Arc::clone(&dir)));
+        Ok((dir, name))
     }
 
     /// Removes an empty directory; returns false if its objects wait for a full request.
@@ -75,21 +114,38 @@ impl RemoveJob<'_> {
         let torn = || Op::Remove.errno(libc::EINVAL);
         let path = RelPath::checked(below).ok_or_else(torn)?;
         let store = &*self.root(root).store;
-        if store.holds_objects()
-            && let Some(keys) = store.open_dir(&path)?.keys_of(None)?
-        {
-            self.queue_objects((root, below), Kind::Directory, keys, worker, context);
-            return Ok(false);
+        if store.holds_objects() {
+            let dir = store.open_dir(&path)?;
+            if self.options.moves && !store.discards_writes() && !is_empty(&*dir)? {
+                return Err(Op::Remove.errno(libc::ENOTEMPTY));
+            }
+            if let Some(keys) = dir.keys_of(None)? {
+                self.remove_marker((root, below), keys, worker, context);
+                return Ok(false);
+            }
         }
-        let Some((parent, name)) = path.split_last() else {
+        if path.is_root() {
             return self.root(root).remove().map(|()| true).map_err(unless_replaced);
-        };
-        let dir = match opened {
-            Some((of, above, dir)) if *of == root && *above == parent => Arc::clone(dir),
-            _ => store.open_dir(&parent).map_err(unless_replaced)?,
-        };
-        *opened = Some((root, parent, Arc::clone(&dir)));
+        }
+        let (dir, name) = self.parent(root, &path, opened)?;
         dir.remove(&name, Kind::Directory).map(|()| true).map_err(unless_replaced)
+    }
+
+    /// Removes the object of a directory. In a move that is done at once, because the directory above
+    /// is listed next and must not have this one any more.
+    fn remove_marker(
+        &self,
+        (root, below): (u32, &[u8]),
+        keys: Vec<String>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        if self.options.moves {
+            let object: Vec<_> = QueuedObject::all_of(below, Kind::Directory, keys).collect();
+            self.remove_objects(root, &object, worker, context);
+        } else {
+            self.queue_objects((root, below), Kind::Directory, keys, worker, context);
+        }
     }
 
     /// Restores the timestamps of a directory that stays.
@@ -99,6 +155,14 @@ impl RemoveJob<'_> {
         let attributes = Attributes { times: Some(times), ..Attributes::NONE.clone() };
         dir.set_attributes(&attributes).map(drop)
     }
+}
+
+/// True if a directory of objects has no entries besides its own object. No error shows that, unlike
+/// that of rmdir(2).
+fn is_empty(dir: &dyn Dir) -> Result<bool> {
+    let mut is_empty = true;
+    dir.list(&mut |_, _| is_empty = false)?;
+    Ok(is_empty)
 }
 
 fn is_full(error: &Error) -> bool {

@@ -17,7 +17,7 @@ use types::path::{self, RelPath, without_end_slashes};
 /// A tree or an entry that is to be removed.
 pub struct RemoveRoot {
     /// Store of the tree, or of the directory of a single entry.
-    pub store: Box<dyn Store>,
+    pub store: Arc<dyn Store>,
     /// Path of the store's root, for messages.
     pub shown: Vec<u8>,
     /// Path as the operator wrote it.
@@ -30,6 +30,8 @@ pub struct RemoveRoot {
     pub real: Option<Vec<u8>>,
     /// Mount that all of the tree is on.
     pub mount: Option<u64>,
+    /// True if a move removes the directory itself, too.
+    pub goes_itself: bool,
     /// Parent directory, where the root is an entry of one.
     above: Option<Above>,
 }
@@ -113,15 +115,16 @@ impl RemoveRoot {
         }
     }
 
-    fn new(store: Box<dyn Store>, (shown, given): (&[u8], &[u8])) -> Self {
+    fn new(store: impl Into<Arc<dyn Store>>, (shown, given): (&[u8], &[u8])) -> Self {
         Self {
-            store,
+            store: store.into(),
             shown: shown.to_vec(),
             given: given.to_vec(),
             single: None,
             whole: shown.to_vec(),
             real: None,
             mount: None,
+            goes_itself: false,
             above: None,
         }
     }
@@ -152,6 +155,34 @@ impl RemoveRoot {
         let new = Self::new(store, (path, path));
         let whole = if resolver.is_remote(path) { path.to_vec() } else { absolute(path) };
         Ok(Self { mount, real, above: Some(above), whole, ..new })
+    }
+
+    /// Opens the root of what a move has copied from that store. The directory itself is removed
+    /// only where `goes_itself` is set.
+    ///
+    /// # Errors
+    /// Returns an error if the directory or its parent cannot be opened.
+    pub fn of_source(
+        resolver: &StoreResolver,
+        (store, path): (&Arc<dyn Store>, &[u8]),
+        goes_itself: bool,
+    ) -> Result<Self> {
+        let shown: &[u8] = if path == b"." { b"" } else { without_end_slashes(path) };
+        let new = Self::new(Arc::clone(store), (shown, path));
+        if let Some((_, location)) = resolver.objects(Side::Source, path) {
+            let is_bucket = without_end_slashes(&location.prefix).is_empty();
+            return Ok(Self { goes_itself: goes_itself && !is_bucket, ..new });
+        }
+        if !goes_itself {
+            return Ok(new);
+        }
+        let root = store.open_dir(&RelPath::root())?.metadata()?;
+        let above = match Self::tree(resolver, without_end_slashes(path), &root) {
+            Ok(tree) => tree.above,
+            Err(Error { cause: Cause::MountPoint, .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { goes_itself: above.is_some(), above, ..new })
     }
 
     fn entry(resolver: &StoreResolver, path: &[u8]) -> Result<Self> {
@@ -192,6 +223,10 @@ impl RemoveRoot {
     /// Returns those of [`Dir::remove`].
     pub fn remove(&self) -> Result<()> {
         let Some(Above { dir, name, root, .. }) = &self.above else { return Ok(()) };
+        // The directory above is not a part of the store.
+        if self.store.discards_writes() {
+            return Ok(());
+        }
         if !dir.stat(name)?.is_same_file(root) {
             return Err(Op::Remove.failed(Cause::Changed));
         }

@@ -20,6 +20,23 @@ pub struct QueuedObject {
     pub is_last: bool,
 }
 
+impl QueuedObject {
+    /// Returns the objects of an entry, which is gone with the last of them.
+    pub fn all_of(
+        below: &[u8],
+        kind: Kind,
+        keys: Vec<String>,
+    ) -> impl Iterator<Item = Self> + use<'_> {
+        let last = keys.len().saturating_sub(1);
+        keys.into_iter().enumerate().map(move |(number, key)| Self {
+            below: below.to_vec(),
+            kind,
+            key,
+            is_last: number == last,
+        })
+    }
+}
+
 /// Objects that wait on this rank, by root.
 #[derive(Debug)]
 pub struct Waiting(Vec<Mutex<Vec<QueuedObject>>>);

@@ -22,6 +22,8 @@ pub struct DirRef {
     prepared: OnceLock<Result<(), SideError>>,
     source: Handle,
     target: Handle,
+    /// Device of the directory in the other tree, once it is known.
+    target_device: OnceLock<Result<u64, Error>>,
 }
 
 /// The presence of a directory in the two trees.
@@ -128,6 +130,7 @@ impl DirRef {
             prepared: OnceLock::new(),
             source: Handle::default(),
             target: Handle::default(),
+            target_device: OnceLock::new(),
         }
     }
 
@@ -202,6 +205,12 @@ impl DirRef {
     /// Opens the directory in the other tree.
     pub fn target_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>, Error> {
         self.target.get(store, &self.path)
+    }
+
+    /// Returns the device of the directory in the other tree, which is open as `dir`.
+    pub fn target_device(&self, dir: &dyn Dir) -> Result<u64, Error> {
+        let device = || dir.metadata().map(|metadata| metadata.device);
+        self.target_device.get_or_init(device).clone()
     }
 
     /// Opens the directory in the other tree. If it was not open yet, `let_in` inspects it before

@@ -4,7 +4,9 @@ const IN_DSYNC: &str = "use dsync, which makes TARGET equal to SOURCE and has th
 const DELETING: &str = "use dsync --delete (-D), which makes TARGET equal to SOURCE";
 const DELETED_AFTER: &str = "write --delete (-D), which deletes after copying";
 const NO_RSYNC: &str = "dcp is started on the other host; --agent-path says where it is";
-const NO_MOVE: &str = "sources are not removed; delete them after dcmp has found no difference";
+const NO_MOVE: &str = "use dcp --remove-source, with --update for what has changed";
+const MOVES_DIRS: &str =
+    "write --remove-source, which also deletes the directories that are empty then";
 const NO_BACKUP: &str =
     "replaced files are not backed up; copy to a new directory with --link-dest";
 const STAGED: &str = "files are always written under a temporary name beside the final one";
@@ -65,11 +67,8 @@ const ADVICE: &[Advice] = &[
     (For::Dsync, &["--delete-missing-args", "--ignore-missing-args"], NAMED),
     (For::Copying, &["--copy-dest"], "write --compare-dest, or --link-dest of dsync"),
     (For::Copying, &["--force", "--force-delete"], FORCED),
-    (
-        For::Copying,
-        &["--remove-source-files", "--remove-source", "--delete-empty-src-dirs"],
-        NO_MOVE,
-    ),
+    (For::Dsync, &["--remove-source-files", "--remove-source", "--delete-empty-src-dirs"], NO_MOVE),
+    (For::Dcp, &["--delete-empty-src-dirs"], MOVES_DIRS),
     (For::Copying, &["--backup", "--backup-dir", "--suffix", "--suffix-keep-extension"], NO_BACKUP),
     (For::Copying, &["--append", "--append-verify"], "write --resume, which continues large files"),
     (For::Copying, &["--no-whole-file", "--no-W", "--write-batch", "--read-batch"], WHOLE),

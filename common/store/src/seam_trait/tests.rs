@@ -132,6 +132,7 @@ fn call_all_of_dir(dir: &dyn Dir) {
     let _ = dir.link_from(&*other, c"file");
     let _ = dir.hard_link(&NewHardLink { dir: &*other, of: c"file", staged, name });
     let _ = dir.keys_of(None);
+    let _ = dir.sync();
     let _ = dir.as_fd();
     let _ = dir.remote_address();
     let _ = dir.mount();

@@ -131,6 +131,7 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         going_on: None,
         record: None,
         verify: Verify::Nothing,
+        remove_source: false,
         job,
     }
 }

@@ -38,6 +38,8 @@ pub enum Action {
     Delete,
     /// Deletion because it was requested.
     Remove,
+    /// Removal from the source after it was copied.
+    RemoveSource,
 }
 
 /// Reason for which an entry is changed.
@@ -112,6 +114,7 @@ impl Action {
             (Self::HardLink, _) => "create hard link",
             (Self::LinkDest, _) => "create hard link to --link-dest",
             (Self::Delete | Self::Remove, _) => "delete",
+            (Self::RemoveSource, _) => "remove source",
         }
     }
 }
@@ -270,6 +273,7 @@ fn json_line(
     let words: Vec<&str> = match (action, reason.is_new) {
         (Action::Delete, _) => vec!["not in source"],
         (Action::Remove, _) => vec!["requested"],
+        (Action::RemoveSource, _) => vec!["copied"],
         (_, true) => vec!["new"],
         (_, false) => reason.fields.names().collect(),
     };
@@ -299,8 +303,10 @@ pub fn write_event(name: &str, mut fields: serde_json::Value, lines: &mut Vec<u8
 
 /// Returns the eleven characters of `rsync --itemize-changes`, or its word for a deletion.
 fn item(action: Action, kind: Kind, reason: Reason) -> String {
-    if matches!(action, Action::Delete | Action::Remove) {
-        return "*deleting  ".to_owned();
+    match action {
+        Action::Delete | Action::Remove => return "*deleting  ".to_owned(),
+        Action::RemoveSource => return "*removed   ".to_owned(),
+        _ => {}
     }
     let what = match kind {
         Kind::File => 'f',
@@ -313,7 +319,7 @@ fn item(action: Action, kind: Kind, reason: Reason) -> String {
         (Action::Copy, Kind::File) => '>',
         (Action::Copy, _) => 'c',
         (Action::HardLink | Action::LinkDest, _) => 'h',
-        (Action::SetAttributes | Action::Delete | Action::Remove, _) => '.',
+        (Action::SetAttributes | Action::Delete | Action::Remove | Action::RemoveSource, _) => '.',
     };
     if reason.is_new {
         return format!("{how}{what}+++++++++");
@@ -378,6 +384,7 @@ mod tests {
             (Action::Remove, Kind::File, Reason::default(), b"t", b"line\nfeed \xff"),
             (Action::Remove, Kind::File, Reason::default(), b"t", b"back\\slash"),
             (Action::Remove, Kind::File, Reason::default(), b"t", b"plain"),
+            (Action::RemoveSource, Kind::File, Reason::default(), b"t", b"moved"),
         ] {
             let (mut lines, mut alone) = (Vec::new(), Vec::new());
             let change = Change { action, kind, reason, root, below };

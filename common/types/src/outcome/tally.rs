@@ -48,6 +48,10 @@ pub struct Tally {
     pub chunks: u64,
     /// Names that became hard links to a copy of this job or of an earlier one.
     pub hard_linked: u64,
+    /// Entries of the source that were removed after they were copied, by type.
+    pub sources_removed: Kinds,
+    /// Directories of the source that stay because an entry in them does.
+    pub source_directories_left: u64,
     /// Hard links that could not be preserved at the target.
     pub hard_links_not_preserved: u64,
     /// Entries skipped on purpose: FIFOs, sockets, devices.
@@ -414,16 +418,17 @@ impl Tally {
                 layouts_not_set, directories_not_preserved, failed, vanished,
                 unstable_directories, unread_directories, throttled_requests, verified_files,
                 verified_bytes, not_verified, journal_records_not_written, cancelled_tasks,
-                unresponsive_services, interrupted_ranks,
+                unresponsive_services, interrupted_ranks, source_directories_left,
             ],
             rest: [
-                found, found_bytes, found_allocated_bytes, copied, needed_bytes,
+                found, found_bytes, found_allocated_bytes, copied, sources_removed, needed_bytes,
                 sent_files_by_check, fatal_errno, compared, synced, leftovers,
             ]
         );
         self.found.add(found);
         self.find_bytes(*found_bytes, *found_allocated_bytes);
         self.copied.add(copied);
+        self.sources_removed.add(sources_removed);
         self.needed_bytes = self.needed_bytes.saturating_add(*needed_bytes);
         add_each(&mut self.sent_files_by_check, sent_files_by_check);
         self.fatal_errno = self.fatal_errno.max(*fatal_errno);
