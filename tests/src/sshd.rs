@@ -11,6 +11,9 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// Path of the server, which starts itself again by it.
 const SERVER: &str = "/usr/sbin/sshd";
 
+/// Path of the server of SFTP.
+pub const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
+
 /// A running server; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Sshd {
@@ -46,7 +49,7 @@ impl Sshd {
         let configuration = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             UsePAM no\nPermitRootLogin yes\n{more}\n",
+             UsePAM no\nPermitRootLogin yes\nSubsystem sftp {SFTP_SERVER}\n{more}\n",
             shown("host"),
             shown("authorized"),
         );
@@ -89,6 +92,12 @@ impl Sshd {
             self.key().display(),
             known.display()
         )
+    }
+
+    /// Returns the port, the file of the key, and that of known hosts.
+    pub fn reached_by(&self) -> [String; 3] {
+        let known = self.dir.path().join("known");
+        [self.port.to_string(), self.key().display().to_string(), known.display().to_string()]
     }
 
     fn key(&self) -> PathBuf {

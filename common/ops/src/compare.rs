@@ -208,7 +208,8 @@ impl<'c> CompareJob<'c> {
 
     /// Compares the metadata of both sides of an entry.
     fn pair(&self, source: Metadata, target: Metadata) -> Pair {
-        let range = self.root.target.time_range(&target);
+        let (of_source, of_target) = (&self.root.source, &self.root.target);
+        let range = of_target.time_range(&target).and_source(of_source.time_range(&source));
         let mut differing = compare::attributes(&source, &target, self.compared, range);
         // Where bytes are not compared, another modification time counts as other content.
         let stands_for_content = self.options.lite && source.kind == Kind::File;

@@ -3,6 +3,7 @@
 
 mod hosts;
 mod overlap;
+mod sftp_remote;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use hosts::{HostReach, Hosts};
 use host::dfuse::{Dfuse, MountError};
 use host::mounts;
 use posix::{self, PosixStore};
-use remote::store::RemoteStore;
 use s3::config::environment;
 use s3::config::rclone_conf;
 use s3::config::settings::{S3Options, Settings};
@@ -137,6 +137,9 @@ pub fn find(
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
     let mut reach = Reach::default();
     for (side, path) in paths {
+        if hosts::add_sftp(&mut reach.hosts, path, host_options)? {
+            continue;
+        }
         let located = Location::parse(path, &is_remote).map_err(|why| (Exit::Usage, why))?;
         let objects = match (located, RemotePath::parse(path), location::named_host(path)) {
             (Location::Object(objects), ..) => objects,
@@ -293,12 +296,12 @@ impl StoreResolver {
         if let Some((store, _)) = self.objects(side, path) {
             return Ok(limited(Box::new(store), At::Network));
         }
-        if let Some((host, below)) = self.hosts.of(path) {
-            let store = RemoteStore::open(host, below, open_as)?;
+        if let Some(place) = self.hosts.of(path) {
+            let (store, metadata) = place.host.open(place.below, open_as)?;
             if self.has_looked_at(path) {
-                self.check_same(path, store.root_metadata(), Op::Open)?;
+                self.check_same(path, &metadata, Op::Open)?;
             }
-            return Ok(limited(Box::new(store), At::Network));
+            return Ok(limited(store, At::Network));
         }
         let store = PosixStore::open(&self.local(path), open_as)?;
         if self.has_looked_at(path) {
@@ -333,7 +336,7 @@ impl StoreResolver {
     pub fn look(&self, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
         let Some((store, location)) = self.objects(side, path) else {
             let found = match self.hosts.of(path) {
-                Some((host, below)) => remote::store::stat_path(host, below, symlinks)?,
+                Some(place) => place.host.stat(place.below, symlinks)?,
                 None => posix::stat_path(&self.local(path), symlinks)?,
             };
             if symlinks == Symlinks::Follow && found.kind == Kind::Directory {
@@ -372,7 +375,7 @@ impl StoreResolver {
     pub fn make_dir(&self, side: Side, path: &[u8], mode: u32) -> Result<()> {
         match (self.objects(side, path), self.hosts.of(path)) {
             (Some(_), _) => Ok(()),
-            (None, Some((host, below))) => remote::store::make_dir_path(host, below, mode),
+            (None, Some(place)) => place.host.make_dir(place.below, mode),
             (None, None) => posix::make_dir_path(&self.local(path), mode),
         }
     }
@@ -381,7 +384,7 @@ impl StoreResolver {
     pub fn remove_dir(&self, side: Side, path: &[u8]) -> Result<()> {
         match (self.objects(side, path), self.hosts.of(path)) {
             (Some(_), _) => Ok(()),
-            (None, Some((host, below))) => remote::store::remove_dir_path(host, below),
+            (None, Some(place)) => place.host.remove_dir(place.below),
             (None, None) => posix::remove_dir_path(&self.local(path)),
         }
     }
@@ -391,9 +394,9 @@ impl StoreResolver {
         self.objects(side, path).is_some()
     }
 
-    /// Returns whether any location is on another host.
-    pub fn has_hosts(&self) -> bool {
-        self.hosts.is_any()
+    /// Returns whether any location is on a host with an agent.
+    pub fn has_agents(&self) -> bool {
+        self.hosts.has_agents()
     }
 
     /// Returns whether a path is on another host.
@@ -405,7 +408,7 @@ impl StoreResolver {
     pub fn is_below(&self, side: Side, path: &[u8], above: &Metadata) -> bool {
         match (self.objects(side, path), self.hosts.of(path)) {
             (Some((store, _)), _) => store.is_below(above),
-            (None, Some((host, below))) => remote::store::is_below(host, below, above),
+            (None, Some(place)) => place.host.is_below(place.below, above),
             (None, None) => posix::is_below(&self.local(path), above),
         }
     }
@@ -413,9 +416,8 @@ impl StoreResolver {
     /// Returns the absolute path of a directory without symbolic links, on another host with the
     /// name of that; `None` for objects, or if there is no such directory.
     pub fn real_path(&self, side: Side, path: &[u8]) -> Option<Vec<u8>> {
-        if let Some((host, below)) = self.hosts.of(path) {
-            let head = &path[..path.len() - below.len()];
-            return Some([head, &remote::store::real_path(host, below)?].concat());
+        if let Some(place) = self.hosts.of(path) {
+            return Some([place.head, place.host.real_path(place.below)?].concat());
         }
         if self.is_object(side, path) { None } else { posix::real_path(&self.local(path)) }
     }

@@ -1,27 +1,25 @@
-//! A host, or several that share its file systems: connections to its agents, which are made as they
-//! are needed, and made again where they break.
+//! A host, or several that share its file systems, with agents that serve them.
 
-mod doors;
 mod machines;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use serde::{Deserialize, Serialize};
 
 use ::store::opening::OpenAs;
 use types::content::crc64::Crc64;
 use types::entry::Metadata;
-use types::error::{Cause, Error, Op, Result};
-use types::limits::{REMOTE_CONNECTIONS, REMOTE_REQUEST_ATTEMPTS, REMOTE_REQUESTS_OF_CONNECTION};
+use types::error::{Error, Op, Result};
+use types::limits::{REMOTE_CONNECTIONS, REMOTE_REQUEST_ATTEMPTS};
 use types::operand::root_view::{RootView, Sureness};
-use types::service::{Details, ServiceFault};
 
-use crate::connection::{Arrived, Broken, Connection, Link, Pending};
+use crate::connection::{Arrived, Broken, Connection, Pending};
+use crate::doors::Dial;
+use crate::exchange::lock;
+use crate::pool::{Pool, Unreachable, gone};
 use crate::protocol::{Answer, Machine, Request};
 use crate::shell::ShellOptions;
-use doors::Doors;
-pub(crate) use doors::drain;
 use machines::Machines;
 
 /// How a host is reached.
@@ -48,20 +46,12 @@ impl HostSettings {
     }
 }
 
-/// Makes a connection to a host: ssh, or in tests a pipe.
-pub type Dial = dyn Fn(&str) -> std::result::Result<Link, String> + Send + Sync;
-
 /// A host.
 pub struct Host {
-    doors: Doors,
+    pool: Pool<Connection>,
     machines: Machines,
-    connections_max: u32,
-    connections: Mutex<Vec<Arc<Connection>>>,
-    /// One thread at a time makes connections.
-    dialling: Mutex<()>,
     roots: Mutex<Vec<RootOf>>,
     next_root: AtomicU32,
-    sent_before: AtomicU64,
     umask: u32,
     compress: bool,
     /// Identifier of the host, which marks its device numbers.
@@ -88,15 +78,11 @@ struct Seen {
     view: Option<RootView>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Host {
     /// Creates the access to a host through ssh. Makes no connection.
     pub fn new(settings: HostSettings) -> Self {
         let shell = settings.shell.clone();
-        Self::dialled(settings, Box::new(move |door| doors::through_shell(&shell, door)))
+        Self::dialled(settings, Box::new(move |door| shell.dial(door)))
     }
 
     /// Creates the access to a host to which `dial` makes connections.
@@ -104,13 +90,9 @@ impl Host {
         let id = Crc64::of(settings.doors.join(",").as_bytes()).0 | 1 << 63;
         Self {
             machines: Machines::new(settings.doors.len() == 1, settings.machine),
-            doors: Doors::new(settings.doors, dial),
-            connections_max: settings.connections_max.max(1),
-            connections: Mutex::default(),
-            dialling: Mutex::default(),
+            pool: Pool::new(settings.doors, settings.connections_max, dial, Connection::greet),
             roots: Mutex::default(),
             next_root: AtomicU32::new(1),
-            sent_before: AtomicU64::new(0),
             umask: ::host::process::current_umask(),
             compress: settings.compress,
             id,
@@ -124,13 +106,12 @@ impl Host {
 
     /// Returns whether several hosts are named.
     pub fn has_several_doors(&self) -> bool {
-        self.doors.count() > 1
+        self.pool.doors() > 1
     }
 
     /// Returns the number of requests that were sent so far.
     pub fn requests(&self) -> u64 {
-        let open: u64 = lock(&self.connections).iter().map(|connection| connection.sent()).sum();
-        self.sent_before.load(Ordering::Relaxed) + open
+        self.pool.requests()
     }
 
     /// Makes the first connection. Returns the machine that it leads to, where the host has one
@@ -139,7 +120,7 @@ impl Host {
     /// # Errors
     /// One line that says which host cannot be reached, and why.
     pub fn reach(&self) -> std::result::Result<Option<Machine>, String> {
-        self.connection().map_err(|_| self.doors.complaint())?;
+        self.connection().map_err(|_| self.pool.complaint())?;
         Ok(self.machines.first().filter(|_| !self.has_several_doors()))
     }
 
@@ -165,7 +146,7 @@ impl Host {
     pub fn ask_by(&self, line: &Line, request: &Request) -> Option<Arrived> {
         let connection = line.0.upgrade()?;
         let arrived = connection.ask(request, &[]);
-        arrived.inspect_err(|Broken| self.forget(&connection)).ok()
+        arrived.inspect_err(|Broken| self.pool.forget(&connection)).ok()
     }
 
     fn ask_from(
@@ -180,7 +161,7 @@ impl Host {
             let connection = self.connection_for(&request).map_err(|_| self.given_up(op))?;
             match connection.ask(&request, data) {
                 Ok(arrived) => return Ok((arrived, Line(Arc::downgrade(&connection)))),
-                Err(Broken) => self.forget(&connection),
+                Err(Broken) => self.pool.forget(&connection),
             }
         }
         Err(op.errno(libc::ENOTCONN))
@@ -192,7 +173,7 @@ impl Host {
     /// The first error of any, and that of [`Host::ask`].
     pub fn ask_all(&self, op: Op, request: &Request) -> Result<()> {
         self.connection().map_err(|_| self.given_up(op))?;
-        for connection in lock(&self.connections).clone() {
+        for connection in self.pool.all() {
             match connection.ask(request, &[]) {
                 Ok((reply, _)) => drop(reply?),
                 // Its host is another one's door, or has restarted.
@@ -232,9 +213,9 @@ impl Host {
     pub fn open_root(&self, path: &[u8], open_as: OpenAs) -> Result<(u32, Metadata)> {
         let number = self.next_root.fetch_add(1, Ordering::Relaxed);
         self.connection().map_err(|_| self.given_up(Op::Open))?;
-        let _dialling = lock(&self.dialling);
         let mut found: Option<(Metadata, Seen)> = None;
-        for connection in lock(&self.connections).clone() {
+        let _held = self.pool.hold();
+        for connection in self.pool.all() {
             let (metadata, seen) = match self.open_by(&connection, number, path, open_as) {
                 Ok(opened) => opened,
                 Err(Unopened::Broken) => continue,
@@ -320,58 +301,9 @@ impl Host {
         if self.machines.loss().is_some() { Err(Unreachable) } else { Ok(connection) }
     }
 
-    /// Returns a connection: the least busy one, or a new one where all are busy.
+    /// Returns a connection with all roots open.
     fn connection(&self) -> std::result::Result<Arc<Connection>, Unreachable> {
-        if let Some(connection) = self.idle() {
-            return Ok(connection);
-        }
-        let dialling = match self.least_busy() {
-            // Another thread is making one, and this one is of use meanwhile.
-            Some(busy) => match self.dialling.try_lock() {
-                Ok(dialling) => dialling,
-                Err(_) => return Ok(busy),
-            },
-            None => lock(&self.dialling),
-        };
-        let made = self.idle().map_or_else(|| self.add(), Ok);
-        drop(dialling);
-        made.or_else(|unreachable| self.least_busy().ok_or(unreachable))
-    }
-
-    /// Returns the least busy connection, unless another one is to be made.
-    fn idle(&self) -> Option<Arc<Connection>> {
-        let is_enough = lock(&self.connections).len() >= self.connections_max as usize;
-        let is_idle =
-            |it: &Arc<Connection>| is_enough || it.in_progress() < REMOTE_REQUESTS_OF_CONNECTION;
-        self.least_busy().filter(is_idle)
-    }
-
-    fn least_busy(&self) -> Option<Arc<Connection>> {
-        let mut connections = lock(&self.connections);
-        connections.retain(|connection| {
-            let is_open = !connection.is_broken();
-            if !is_open {
-                self.sent_before.fetch_add(connection.sent(), Ordering::Relaxed);
-            }
-            is_open
-        });
-        connections.iter().min_by_key(|connection| connection.in_progress()).cloned()
-    }
-
-    /// Makes another connection, with all roots open.
-    fn add(&self) -> std::result::Result<Arc<Connection>, Unreachable> {
-        loop {
-            let is_first = lock(&self.connections).is_empty();
-            let (connection, door) = self.doors.dial(is_first).ok_or(Unreachable)?;
-            match self.prepare(&connection) {
-                Ok(()) => {
-                    let connection = Arc::new(connection);
-                    lock(&self.connections).push(Arc::clone(&connection));
-                    return Ok(connection);
-                }
-                Err(why) => self.doors.give_up(door, why),
-            }
-        }
+        self.pool.connection(&|connection| self.prepare(connection))
     }
 
     /// Begins the session on a new connection, and opens all roots there. Each must be the
@@ -402,29 +334,18 @@ impl Host {
 
     /// Returns the error of an operation for which no host can be reached.
     fn given_up(&self, op: Op) -> Error {
-        let message = self.machines.loss().cloned().or_else(|| Some(self.doors.complaint()));
-        op.failed(Cause::Service(ServiceFault::HostGone))
-            .with(Some(Details { message, ..Details::default() }))
-    }
-
-    /// Removes a broken connection.
-    fn forget(&self, broken: &Arc<Connection>) {
-        broken.break_off();
-        self.least_busy();
+        gone(op, self.machines.loss().cloned().unwrap_or_else(|| self.pool.complaint()))
     }
 
     /// Ends all connections at once, as a failing network does.
     pub fn break_connections(&self) {
-        lock(&self.connections).iter().for_each(|connection| connection.break_off());
+        self.pool.break_connections();
     }
 }
 
 /// Returns the error of a root that is another directory through another door.
 fn refused(why: String) -> Error {
-    let message = Some(why);
-    Op::Open
-        .failed(Cause::Service(ServiceFault::HostGone))
-        .with(Some(Details { message, ..Details::default() }))
+    gone(Op::Open, why)
 }
 
 /// A root was not opened on a connection.
@@ -447,10 +368,6 @@ impl Seen {
         }
     }
 }
-
-/// No host can be reached.
-#[derive(Debug)]
-struct Unreachable;
 
 /// Error of an answer that does not belong to its request.
 pub fn malformed(op: Op) -> Error {

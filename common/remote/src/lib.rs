@@ -9,9 +9,13 @@
 
 pub mod agent;
 pub mod connection;
+pub mod doors;
+pub mod exchange;
 pub mod frame;
 pub mod host;
+pub mod known;
 pub mod packing;
+pub mod pool;
 pub mod protocol;
 pub mod shell;
 pub mod store;

@@ -1,8 +1,10 @@
 //! The command that starts an agent: ssh, or another remote shell, with its arguments.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
+
+use crate::exchange::Link;
 
 /// Options for reaching agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,11 +24,11 @@ impl Default for ShellOptions {
 }
 
 impl ShellOptions {
-    /// Returns the whole command for a host, as words.
+    /// Returns the remote shell with its options, as words.
     ///
     /// # Errors
     /// One line for a shell whose quoting is wrong.
-    pub fn words(&self, door: &str) -> Result<Vec<String>, String> {
+    pub fn shell_words(&self) -> Result<Vec<String>, String> {
         let mut words = split(&self.shell)?;
         if words.is_empty() {
             return Err("the remote shell is empty; write one, such as -e ssh".to_owned());
@@ -34,25 +36,46 @@ impl ShellOptions {
         if let Some(identity) = &self.identity {
             words.extend(["-i".to_owned(), identity.clone()]);
         }
+        Ok(words)
+    }
+
+    /// Returns the whole command that starts an agent on a host, as words.
+    ///
+    /// # Errors
+    /// One line for a shell whose quoting is wrong.
+    pub fn words(&self, door: &str) -> Result<Vec<String>, String> {
+        let mut words = self.shell_words()?;
         // After `--` nothing is an option; a host's name cannot begin with `-` anyway.
         words.extend([door.to_owned(), self.agent.clone(), "--agent".to_owned()]);
         Ok(words)
     }
 
-    /// Starts the command for a host.
+    /// Starts the agent of a host.
     ///
     /// # Errors
     /// One line with what could not be started.
-    pub fn start(&self, door: &str) -> Result<Child, String> {
-        let words = self.words(door)?;
-        Command::new(&words[0])
-            .args(&words[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("{}: {error}", words[0]))
+    pub fn dial(&self, door: &str) -> Result<Link, String> {
+        start(&self.words(door)?)
     }
+}
+
+/// Starts a command that connects this process with another host.
+///
+/// # Errors
+/// One line with what could not be started.
+pub fn start(words: &[String]) -> Result<Link, String> {
+    let (program, arguments) = words.split_first().ok_or("the command is empty")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{program}: {error}"))?;
+    let (Some(from), Some(to)) = (child.stdout.take(), child.stdin.take()) else {
+        return Err("no pipe to ssh".to_owned());
+    };
+    Ok(Link { from: Box::new(from), to: Box::new(to), child: Some(child) })
 }
 
 /// Splits a command into words as rsync does: at blanks, but not within quotation marks, of which a

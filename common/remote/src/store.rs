@@ -2,7 +2,6 @@
 
 mod dir;
 mod file;
-mod listing;
 mod staged;
 
 use std::sync::{Arc, OnceLock};
@@ -20,6 +19,7 @@ use types::path::{Name, RelPath};
 use crate::host::{Host, malformed};
 use crate::protocol::{Answer, At, Mounts, Reply, Request, StatAs};
 use dir::RemoteDir;
+pub use dir::renamed;
 
 /// Takes the expected answer out of a reply; any other one is an error.
 macro_rules! answered {

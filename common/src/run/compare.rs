@@ -228,7 +228,7 @@ fn method(options: &CompareOptions, resolver: &StoreResolver) -> Method {
         content: options.compares_content(),
         bypass_cache: options.bypass_cache,
         checksums: resolver.has_objects() && by_checksums,
-        computed: resolver.has_hosts() && !resolver.has_objects() && by_checksums,
+        computed: resolver.has_agents() && !resolver.has_objects() && by_checksums,
     }
 }
 

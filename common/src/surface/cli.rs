@@ -22,8 +22,9 @@ use types::size::{human_bytes, parse_positive_bytes};
 /// The end of a tool's long help: what a place may be, examples, the environment, exit codes.
 pub fn after_long_help(examples: &str, environment: &str, exit_codes: &str) -> String {
     format!(
-        "Locations are paths, USER@HOST:PATH on another host, s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (a
-remote of rclone.conf) for objects in S3, and daos://POOL/CONT/PATH for a container of DAOS.
+        "Locations are paths, USER@HOST:PATH on another host, sftp://USER@HOST/PATH on an SFTP server,
+s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (a remote of rclone.conf) for objects in S3, and
+daos://POOL/CONT/PATH for a container of DAOS.
 
 {examples}
 

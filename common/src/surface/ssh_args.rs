@@ -7,7 +7,7 @@ use ops::resolver::HostOptions;
 use remote::shell::{ShellOptions, split};
 use types::limits;
 
-/// Options of places on other hosts (`USER@HOST:PATH`).
+/// Options of places on other hosts (`USER@HOST:PATH`, `sftp://USER@HOST/PATH`).
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Other hosts")]
 pub struct SshArgs {

@@ -29,6 +29,8 @@ pub struct Capabilities {
     /// Name of the file system, if its client prefetches attributes for a thread that inspects the
     /// names of a directory in the order in which it reads them.
     pub prefetches_in_order: Option<&'static str>,
+    /// True if entries have the time of their last change of any kind.
+    pub tells_change_times: bool,
     /// Largest lag of the clock that stamps changes here behind the clock of this node.
     pub clock_behind: Duration,
     /// Warning about an attribute that was requested and that the store cannot return for any
@@ -44,6 +46,7 @@ impl Default for Capabilities {
             has_layouts: false,
             discards_writes: false,
             prefetches_in_order: None,
+            tells_change_times: true,
             clock_behind: Duration::ZERO,
             shortcoming: None,
         }

@@ -19,6 +19,7 @@ mod remote_connections;
 mod remote_hosts;
 #[path = "shared/runs.rs"]
 mod runs;
+mod sftp_hosts;
 mod simulator;
 mod stores;
 mod transfers;

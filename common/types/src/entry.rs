@@ -159,7 +159,7 @@ pub struct Metadata {
     pub mtime: Time,
     /// Change time: the last change of content or attributes.
     pub ctime: Time,
-    /// Number of hard links of this inode.
+    /// Number of hard links of this inode; [`Metadata::UNKNOWN_LINKS`] where the store does not tell.
     pub links: u64,
     /// Device number of the file system.
     pub device: u64,
@@ -214,6 +214,9 @@ impl Metadata {
     pub const fn with_times(self, time: Time) -> Self {
         Self { atime: time, mtime: time, ctime: time, ..self }
     }
+
+    /// Number of hard links that no entry has: which entries are links of one file is not known.
+    pub const UNKNOWN_LINKS: u64 = 0;
 
     /// Returns the attributes that must not change while content is compared.
     pub fn version(&self) -> Version {

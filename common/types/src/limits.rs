@@ -647,3 +647,17 @@ pub const REMOTE_PAUSE: Duration = Duration::from_millis(250);
 pub const REMOTE_REQUEST_ATTEMPTS: u32 = 5;
 /// Time in which an agent ends after its connection is closed.
 pub const REMOTE_END_MAX: Duration = Duration::from_secs(3);
+
+/// Longest packet of an SFTP server that is accepted: OpenSSH's are of 256 KiB.
+pub const SFTP_PACKET_BYTES_MAX: usize = 1 << 20;
+/// Content in one request to an SFTP server that tells no limits: every server takes that much
+/// (draft-ietf-secsh-filexfer-02, 3).
+pub const SFTP_DATA_BYTES: u32 = 32 << 10;
+/// Content in one request to an SFTP server that tells its limits, at most: OpenSSH's own limit.
+pub const SFTP_DATA_BYTES_MAX: u32 = 255 << 10;
+/// Content of one file that is requested from, or sent to, an SFTP server without waiting: it fills a
+/// connection of 100 MB/s and 40 ms.
+pub const SFTP_WINDOW_BYTES: u64 = 4 << 20;
+/// Requests for the next entries of a directory that are sent without waiting: OpenSSH returns 100 at
+/// a time.
+pub const SFTP_LIST_WINDOW: usize = 16;

@@ -7,4 +7,5 @@ pub mod location;
 pub mod placement;
 pub mod remote_path;
 pub mod root_view;
+pub mod sftp_path;
 pub mod staged_name;

@@ -61,6 +61,7 @@ mod remove;
 mod remove_objects;
 mod resume;
 mod safety;
+mod sftp;
 mod shared_roots;
 mod snapshots;
 mod ssh;

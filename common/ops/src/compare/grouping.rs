@@ -67,8 +67,9 @@ impl CompareJob<'_> {
         target: &Metadata,
     ) {
         let has_others = source.links > 1 || target.links > 1;
+        let is_known = [source.links, target.links].iter().all(|it| *it != Metadata::UNKNOWN_LINKS);
         let is_one_kind = source.kind == target.kind && source.kind != Kind::Directory;
-        if !self.options.hard_links || !has_others || !is_one_kind {
+        if !self.options.hard_links || !has_others || !is_known || !is_one_kind {
             return;
         }
         let [of_source, of_target] =

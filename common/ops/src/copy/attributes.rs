@@ -32,7 +32,7 @@ pub(super) fn attributes_needed(
     cx: &mut Context<'_, '_>,
 ) -> Result<Need, SideError> {
     let plain = Plain::of_entry(cx.env.options, &sides.source, target_dir).at(Side::Target)?;
-    let range = cx.env.target(entry.dir_ref).time_range(&sides.target);
+    let range = cx.env.time_range(entry.dir_ref, [&sides.source, &sides.target]);
     let mut differing = differing_attributes(sides, plain, range, cx);
     let mut lost_xattrs = false;
     let of_source = own_xattrs(cx.env, entry, sides.source.kind)?;
@@ -86,7 +86,12 @@ pub(super) fn clue(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> Clue {
         (Some(of_source), Some(of_target)) => (of_source == of_target).then_some(Duration::ZERO),
         _ => target.clock_ahead(),
     };
-    compare::clue(&sides.source, &sides.target, ahead, target.time_range(&sides.target))
+    compare::clue(
+        &sides.source,
+        &sides.target,
+        ahead,
+        env.time_range(dir_ref, [&sides.source, &sides.target]),
+    )
 }
 
 /// Returns whether the operator tolerates the difference of two known modification times.

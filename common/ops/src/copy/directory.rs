@@ -167,7 +167,7 @@ impl Directories {
         let mut target = dir.metadata().at(Side::Target)?;
         target.mode = widened_from.unwrap_or(target.mode);
         let sides = Sides { source: *source, target };
-        let range = cx.env.target(dir_ref).time_range(&target);
+        let range = cx.env.time_range(dir_ref, [source, &target]);
         let mut differing = attributes::differing_attributes(&sides, plain, range, cx);
         if wanted.xattrs.is_some() {
             differing.insert(match dir.xattrs(None) {

@@ -19,9 +19,10 @@ use crate::walk::watch::Watch;
 use comm::Rank;
 use lists::named::Named;
 use store::{StagedFile, Store};
-use types::entry::{Kind, Xattrs};
+use types::entry::{Kind, Metadata, Xattrs};
 use types::error::{At, Error, Side, SideError};
 use types::operand::staged_name::staged_name;
+use types::outcome::compare::TimeRange;
 use types::path::{self, Name};
 
 /// Number of bits that count the staged files of a phase.
@@ -119,6 +120,12 @@ impl<'c> Env<'c> {
     /// Returns the store that a directory is copied to.
     pub fn target(&self, dir_ref: &DirRef) -> &'c dyn Store {
         &*self.root(dir_ref).target
+    }
+
+    /// Returns the range of times in which two entries can be compared.
+    pub fn time_range(&self, dir_ref: &DirRef, sides: [&Metadata; 2]) -> TimeRange {
+        let CopyRoot { source, target, .. } = self.root(dir_ref);
+        target.time_range(sides[1]).and_source(source.time_range(sides[0]))
     }
 
     /// Returns the size of the chunks of a file of that size.

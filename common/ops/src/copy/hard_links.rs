@@ -80,6 +80,7 @@ impl HardLinks {
         let shared = target.filter(|target| target.kind == source.kind && target.links > 1);
         if cx.env.options.hard_links == options::HardLinks::Separate
             || !is_linkable
+            || source.links == Metadata::UNKNOWN_LINKS
             || (source.links < 2 && shared.is_none())
         {
             return false;

@@ -113,7 +113,7 @@ pub(super) fn is_finished(
     let is_same = old.kind == Kind::File
         && old.size_bytes == source.size_bytes
         && old.known.contains(Fields::MTIME)
-        && compare::clue(source, &old, None, cx.env.target(entry.dir_ref).time_range(&old))
+        && compare::clue(source, &old, None, cx.env.time_range(entry.dir_ref, [source, &old]))
             == Clue::Same
         && going_on.is_since(old.ctime);
     if !is_same {

@@ -1,13 +1,29 @@
-//! The other hosts of a job, which are reached through ssh.
+//! The other hosts of a job, which are reached through ssh: those with an agent, and those with an
+//! SFTP server.
 
 use std::sync::Arc;
 
 use remote::host::{Host, HostSettings};
 use remote::shell::ShellOptions;
+use remote::store::RemoteStore;
+use s3::config::environment;
+use s3::config::rclone_conf::OtherRemote;
+use serde::{Deserialize, Serialize};
+use sftp::host::{Host as SftpHost, SftpSettings};
+use sftp::store::SftpStore;
+use store::Store;
+use store::opening::{OpenAs, Symlinks};
+use types::entry::Metadata;
+use types::error::Result;
 use types::exit::Exit;
 use types::limits::REMOTE_CONNECTIONS;
+use types::operand::lineage::Lineage;
+use types::operand::location::named_host;
 use types::operand::remote_path::RemotePath;
+use types::operand::sftp_path::SftpPath;
 use types::path::escaped;
+
+use super::sftp_remote;
 
 /// Options of the operator for other hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +43,59 @@ impl Default for HostOptions {
     }
 }
 
+/// Settings of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Settings {
+    /// Host with an agent.
+    Agent(HostSettings),
+    /// Host with an SFTP server.
+    Sftp(SftpSettings),
+}
+
 /// The settings of the hosts of a job, each with the text that names it.
-pub type HostReach = Vec<(String, HostSettings)>;
+pub type HostReach = Vec<(String, Settings)>;
+
+/// Failure to reach a host: the exit code, and one line.
+type Unreached = (Exit, String);
+
+/// Adds the SFTP server of a path, if the path is on one and it is not known yet, after reaching it
+/// once. Returns whether the path is on one.
+///
+/// # Errors
+/// One line that says why the server cannot be reached, or how the path is to be written (a usage
+/// error).
+pub(super) fn add_sftp(
+    reach: &mut HostReach,
+    path: &[u8],
+    options: &HostOptions,
+) -> std::result::Result<bool, Unreached> {
+    let usage = |why: String| (Exit::Usage, why);
+    let shown = |why: String| format!("\"{}\": {why}", escaped(path));
+    let settings = if let Some(url) = SftpPath::parse(path).map_err(usage)? {
+        sftp_remote::of_url(&url, options).map_err(usage)?
+    } else {
+        let Some(name) = named_host(path) else { return Ok(false) };
+        let Some(remote) = OtherRemote::find(name, "sftp", &environment) else { return Ok(false) };
+        check_spelling(name, &path[name.len() + 1..]).map_err(|why| usage(shown(why)))?;
+        sftp_remote::of_remote(name, &remote, options).map_err(|why| (Exit::Unusable, why))?
+    };
+    let head = settings.name.trim_end_matches(':').to_owned();
+    if !reach.iter().any(|(known, _)| *known == head) {
+        let unusable = |why: String| (Exit::Unusable, shown(why));
+        SftpHost::new(settings.clone()).reach().map_err(unusable)?;
+        reach.push((head, Settings::Sftp(settings)));
+    }
+    Ok(true)
+}
+
+/// Refuses a path without a slash: it could not be joined with a name.
+fn check_spelling(head: &str, below: &[u8]) -> std::result::Result<(), String> {
+    if below.contains(&b'/') {
+        return Ok(());
+    }
+    let shown = escaped(below);
+    Err(format!("a path in the home directory of a host is written \"{head}:./{shown}\""))
+}
 
 /// Adds the host of a path, if it is not known yet, after reaching it once.
 ///
@@ -39,12 +106,10 @@ pub(super) fn add(
     reach: &mut HostReach,
     path: &RemotePath<'_>,
     options: &HostOptions,
-) -> Result<(), (Exit, String)> {
+) -> std::result::Result<(), Unreached> {
     let RemotePath { head, path: below } = path;
-    if !head.contains('@') && !below.contains(&b'/') {
-        let shown = escaped(below);
-        let why = format!("a path in the home directory of a host is written \"{head}:./{shown}\"");
-        return Err((Exit::Usage, why));
+    if !head.contains('@') {
+        check_spelling(head, below).map_err(|why| (Exit::Usage, why))?;
     }
     if reach.iter().any(|(known, _)| known == head) {
         return Ok(());
@@ -53,29 +118,120 @@ pub(super) fn add(
     let doors = path.doors();
     let settings = HostSettings { doors, shell, connections_max, compress, machine: None };
     let machine = Host::new(settings.clone()).reach().map_err(|why| (Exit::Unusable, why))?;
-    reach.push(((*head).to_owned(), HostSettings { machine, ..settings }));
+    reach.push(((*head).to_owned(), Settings::Agent(HostSettings { machine, ..settings })));
     Ok(())
+}
+
+/// A host, as this rank reaches it.
+pub(super) enum Reached {
+    Agent(Arc<Host>),
+    Sftp(Arc<SftpHost>),
+}
+
+impl Reached {
+    fn new(settings: Settings) -> Self {
+        match settings {
+            Settings::Agent(settings) => Self::Agent(Arc::new(Host::new(settings))),
+            Settings::Sftp(settings) => Self::Sftp(Arc::new(SftpHost::new(settings))),
+        }
+    }
+
+    /// Opens the directory at a path there, and returns its metadata.
+    pub fn open(&self, path: &[u8], open_as: OpenAs) -> Result<(Box<dyn Store>, Metadata)> {
+        match self {
+            Self::Agent(host) => {
+                let store = RemoteStore::open(host, path, open_as)?;
+                let metadata = *store.root_metadata();
+                Ok((Box::new(store), metadata))
+            }
+            Self::Sftp(host) => {
+                let store = SftpStore::open(host, path, open_as)?;
+                let metadata = *store.root_metadata();
+                Ok((Box::new(store), metadata))
+            }
+        }
+    }
+
+    pub fn stat(&self, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
+        match self {
+            Self::Agent(host) => remote::store::stat_path(host, path, symlinks),
+            Self::Sftp(host) => sftp::store::stat_path(host, path, symlinks),
+        }
+    }
+
+    pub fn make_dir(&self, path: &[u8], mode: u32) -> Result<()> {
+        match self {
+            Self::Agent(host) => remote::store::make_dir_path(host, path, mode),
+            Self::Sftp(host) => sftp::store::make_dir_path(host, path, mode),
+        }
+    }
+
+    pub fn remove_dir(&self, path: &[u8]) -> Result<()> {
+        match self {
+            Self::Agent(host) => remote::store::remove_dir_path(host, path),
+            Self::Sftp(host) => sftp::store::remove_dir_path(host, path),
+        }
+    }
+
+    pub fn is_below(&self, path: &[u8], above: &Metadata) -> bool {
+        match self {
+            Self::Agent(host) => remote::store::is_below(host, path, above),
+            Self::Sftp(host) => sftp::store::is_below(host, path, above),
+        }
+    }
+
+    /// Returns the directory at a path there with those above it, where its host tells them.
+    pub fn lineage(&self, path: &[u8]) -> Option<Lineage> {
+        match self {
+            Self::Agent(host) => remote::store::lineage(host, path),
+            // The protocol has nothing by which a directory is recognised.
+            Self::Sftp(_) => None,
+        }
+    }
+
+    pub fn real_path(&self, path: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Agent(host) => remote::store::real_path(host, path),
+            Self::Sftp(host) => sftp::store::real_path(host, path),
+        }
+    }
+}
+
+/// A path on another host.
+pub(super) struct Place<'p> {
+    /// The host.
+    pub host: &'p Reached,
+    /// Text that names it, and to which an absolute path can be added.
+    pub head: Vec<u8>,
+    /// Path there.
+    pub below: &'p [u8],
 }
 
 /// Other hosts, as this rank reaches them.
 #[derive(Default)]
-pub(super) struct Hosts(Vec<(String, Arc<Host>)>);
+pub(super) struct Hosts(Vec<(String, Reached)>);
 
 impl Hosts {
     pub fn new(reach: HostReach) -> Self {
-        let host = |(head, settings)| (head, Arc::new(Host::new(settings)));
-        Self(reach.into_iter().map(host).collect())
+        Self(reach.into_iter().map(|(head, settings)| (head, Reached::new(settings))).collect())
     }
 
-    /// Returns whether there is any.
-    pub fn is_any(&self) -> bool {
-        !self.0.is_empty()
+    /// Returns whether any of them has an agent.
+    pub fn has_agents(&self) -> bool {
+        self.0.iter().any(|(_, host)| matches!(host, Reached::Agent(_)))
     }
 
     /// Returns the host that a path is on, and the path there.
-    pub fn of<'p>(&self, path: &'p [u8]) -> Option<(&Arc<Host>, &'p [u8])> {
-        let remote = RemotePath::parse(path)?;
-        let (_, host) = self.0.iter().find(|(head, _)| head == remote.head)?;
-        Some((host, remote.path))
+    pub fn of<'p>(&'p self, path: &'p [u8]) -> Option<Place<'p>> {
+        let host =
+            |head: &str| self.0.iter().find(|(known, _)| known == head).map(|(_, host)| host);
+        if let Ok(Some(url)) = SftpPath::parse(path) {
+            let (head, below) = (url.head.as_bytes().to_vec(), url.path);
+            return Some(Place { host: host(url.head)?, head, below });
+        }
+        let remote = RemotePath::parse(path).map(|remote| remote.head);
+        let name = remote.or_else(|| named_host(path))?;
+        let (head, below) = path.split_at(name.len() + 1);
+        Some(Place { host: host(name)?, head: head.to_vec(), below })
     }
 }

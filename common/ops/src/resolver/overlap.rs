@@ -1,8 +1,6 @@
 //! Overlap of a source and a target that are reached in different ways: a tree that is mounted here
 //! and named on another host, too, or on two hosts.
 
-use std::sync::Arc;
-
 use super::StoreResolver;
 use types::error::{Cause, Side};
 use types::operand::lineage::Lineage;
@@ -40,21 +38,21 @@ impl StoreResolver {
         }
         match [source, target].map(|path| self.hosts.of(path)) {
             [None, None] => false,
-            [Some((source, _)), Some((target, _))] => !Arc::ptr_eq(source, target),
+            [Some(source), Some(target)] => !std::ptr::eq(source.host, target.host),
             _ => true,
         }
     }
 
     fn lineage(&self, path: &[u8]) -> Option<Lineage> {
         match self.hosts.of(path) {
-            Some((host, below)) => remote::store::lineage(host, below),
+            Some(place) => place.host.lineage(place.below),
             None => posix::lineage(&self.local(path)),
         }
     }
 
     /// Goes up from a path that does not exist yet.
     fn nearest(&self, path: &[u8]) -> Option<Nearest> {
-        let below = self.hosts.of(path).map_or(path, |(_, below)| below);
+        let below = self.hosts.of(path).map_or(path, |place| place.below);
         let head = &path[..path.len() - below.len()];
         let mut at = below.to_vec();
         loop {

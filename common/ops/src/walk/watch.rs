@@ -37,7 +37,8 @@ pub struct Watch {
 ///
 /// Only entries that were changed since shortly before the walk began are recorded, and those that
 /// were reported: all others are older than the walk and thus never taken for new. So memory grows
-/// with the changes during the walk, not with the tree.
+/// with the changes during the walk, not with the tree, unless the store does not tell when entries
+/// changed.
 #[derive(Debug, Default)]
 pub struct Dealt(Mutex<HashSet<(u64, u64)>>);
 
@@ -100,6 +101,8 @@ impl Watch {
         }
         let inode = match seen {
             _ if entry.hint == Hint::Directory => ANY,
+            // It may look new, and has no inode number.
+            _ if !store.capabilities().tells_change_times => ANY,
             Some(_) if self.is_followed(entry.hint) => ANY,
             Some(found) if found.kind == Kind::Directory => found.inode,
             Some(found) if self.may_look_new(&found, store) => found.inode,
@@ -138,9 +141,10 @@ impl Watch {
     }
 
     /// Returns whether the entry's ctime is since the walk began, allowing for a file system whose
-    /// clock is behind.
+    /// clock is behind. Where a store does not tell it, any entry may look new.
     fn may_look_new(&self, found: &Metadata, store: &dyn Store) -> bool {
-        is_changed_since(found.ctime.plus(store.capabilities().clock_behind), self.began)
+        !store.capabilities().tells_change_times
+            || is_changed_since(found.ctime.plus(store.capabilities().clock_behind), self.began)
     }
 }
 

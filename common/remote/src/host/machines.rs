@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use super::lock;
+use crate::exchange::lock;
 use crate::protocol::Machine;
 
 /// The machines on which agents were met.

@@ -14,10 +14,11 @@ use types::limits::{REMOTE_REQUEST_ATTEMPTS, REMOTE_WHOLE_BYTES_MAX};
 use types::path::{Name, RelPath};
 
 use super::file::RemoteFile;
-use super::listing::{Entry, Knowledge, Known};
+
 use super::staged::RemoteStaged;
 use super::{Root, answered, ask_counted};
 use crate::host::{Line, malformed};
+use crate::known::{Entry, Knowledge, Known};
 use crate::protocol::{
     Answer, At, FileIs, NewEntry, Page, Request, StagedAs, StatAs, checked_name,
 };
@@ -42,7 +43,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Returns a name for another attempt: an earlier one may have been done, or be in progress.
-pub(super) fn renamed(staged: &Name, attempt: u32) -> Vec<u8> {
+pub fn renamed(staged: &Name, attempt: u32) -> Vec<u8> {
     let mut name = staged.to_bytes().to_vec();
     if attempt > 0 {
         // Digits: the name is still one of a staged file of this job.

@@ -130,18 +130,53 @@ pub fn names(environment: Environment<'_>) -> Vec<String> {
 /// may be secret.
 pub fn remote(name: &str, environment: Environment<'_>) -> Result<Remote, String> {
     let conf = Conf::new(environment);
-    let mut name = name.to_owned();
-    for _ in 0..ALIASES_MAX {
-        match conf.kind(&name)?.as_str() {
-            "s3" => return Keys { conf: &conf, name: &name }.remote(),
-            "alias" => name = conf.alias(&name)?,
-            other => {
-                let other = escaped(other.as_bytes());
-                return Err(format!("rclone's remote \"{name}\" is of type {other}, not s3"));
-            }
-        }
+    let (name, kind) = conf.behind(name)?;
+    if kind == "s3" {
+        return Keys { conf: &conf, name: &name }.remote();
     }
-    Err(format!("rclone's remote \"{name}\" is an alias of an alias, too many times"))
+    let kind = escaped(kind.as_bytes());
+    Err(format!("rclone's remote \"{name}\" is of type {kind}, neither s3 nor sftp"))
+}
+
+/// A remote of another type than S3: its keys and values.
+pub struct OtherRemote<'e> {
+    conf: Conf<'e>,
+    name: String,
+    kind: &'static str,
+}
+
+impl<'e> OtherRemote<'e> {
+    /// Finds the remote of that name, following aliases; `None` where it is of another type, or
+    /// there is none.
+    pub fn find(name: &str, kind: &'static str, environment: Environment<'e>) -> Option<Self> {
+        let conf = Conf::new(environment);
+        let (name, found) = conf.behind(name).ok()?;
+        (found == kind).then_some(Self { conf, name, kind })
+    }
+
+    /// Returns the value of a key.
+    ///
+    /// # Errors
+    /// Returns one line if the configuration cannot be read.
+    pub fn text(&self, key: &str) -> Result<Option<String>, String> {
+        self.conf.value(&self.name, self.kind, key)
+    }
+
+    /// Returns the value of a key that is a size.
+    ///
+    /// # Errors
+    /// Returns one line if the value is none.
+    pub fn size(&self, key: &str) -> Result<Option<u64>, String> {
+        let parse = |text: String| {
+            parse_size(&text).ok_or_else(|| self.wrong(key, "write a size as 64M (=MiB)"))
+        };
+        self.text(key)?.map(parse).transpose()
+    }
+
+    /// Returns the error of a key that cannot be used.
+    pub fn wrong(&self, key: &str, why: &str) -> String {
+        format!("rclone's remote \"{}\", {key}: {why}", self.name)
+    }
 }
 
 /// rclone's configuration: the environment, and the file, which is read on first use.
@@ -167,10 +202,10 @@ impl<'e> Conf<'e> {
 
     /// Returns the value of a key in rclone's documented order of precedence: variables of the
     /// remote, variables of the backend, the file. Empty values count as unset.
-    fn value(&self, name: &str, key: &str) -> Result<Option<String>, String> {
+    fn value(&self, name: &str, kind: &str, key: &str) -> Result<Option<String>, String> {
         let variable = self.variable(name, key);
-        let variable =
-            variable.or_else(|| (self.environment)(&format!("RCLONE_S3_{key}").to_uppercase()));
+        let of_backend = format!("RCLONE_{kind}_{key}").to_uppercase();
+        let variable = variable.or_else(|| (self.environment)(&of_backend));
         let value = match variable {
             Some(value) => Some(value),
             None => self.in_file(name, key)?,
@@ -199,6 +234,18 @@ impl<'e> Conf<'e> {
         };
         kind.filter(|kind| !kind.is_empty())
             .ok_or_else(|| format!("rclone's configuration has no remote \"{name}\" with a type"))
+    }
+
+    /// Returns the name and the type of a remote, following aliases.
+    fn behind(&self, name: &str) -> Result<(String, String), String> {
+        let mut name = name.to_owned();
+        for _ in 0..ALIASES_MAX {
+            match self.kind(&name)? {
+                kind if kind == "alias" => name = self.alias(&name)?,
+                kind => return Ok((name, kind)),
+            }
+        }
+        Err(format!("rclone's remote \"{name}\" is an alias of an alias, too many times"))
     }
 
     /// Returns the name of the remote behind an alias. An alias that adds a path or options is
@@ -366,7 +413,7 @@ impl Keys<'_> {
     }
 
     fn text(&self, key: &str) -> Result<Option<String>, String> {
-        self.conf.value(self.name, key)
+        self.conf.value(self.name, "s3", key)
     }
 
     /// Parses a boolean as Go's `strconv.ParseBool` does.
@@ -611,8 +658,8 @@ mod tests {
             assert!(why.contains("\"m\"") && why.contains(expected), "{why}");
             assert!(!why.contains("hush") && !why.contains('\n'), "{why}");
         }
-        let sftp = Place::with("[m]\ntype = sftp\n").remote("m").unwrap_err();
-        assert!(sftp.contains("sftp, not s3"), "{sftp}");
+        let drive = Place::with("[m]\ntype = drive\n").remote("m").unwrap_err();
+        assert!(drive.contains("drive, neither s3 nor sftp"), "{drive}");
         assert!(Place::with("[m]\nx = y\n").remote("m").unwrap_err().contains("no remote \"m\""));
     }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use remote::agent::{AgentOptions, serve};
 use remote::connection::Link;
-use remote::host::{Dial, Host, HostSettings};
+use remote::doors::Dial;
+use remote::host::{Host, HostSettings};
 use remote::store::RemoteStore;
 use store::opening::OpenAs;
 use store::{NewFile, Store};

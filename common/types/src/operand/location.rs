@@ -3,6 +3,8 @@
 //! - `s3://BUCKET[/PREFIX]`: what AWS's own tools take.
 //! - `REMOTE:BUCKET[/PREFIX]`: a remote of rclone's configuration; rclone's rules for names
 //!   (<https://rclone.org/docs/#valid-remote-names>) say what can be one.
+//! - `sftp://[USER@]HOST[:PORT]/PATH`: a path on an SFTP server, as [`crate::operand::sftp_path`]
+//!   parses it.
 //! - `daos://POOL/CONTAINER[/PATH]`: a path in a container of DAOS.
 //! - Anything else is a path. `./a:b` is always one; `a:b` is refused where no remote is called `a`, because rsync and
 //!   rclone would not take it for a file.
@@ -43,8 +45,9 @@ pub struct ObjectLocation {
 const BUCKET_BYTES_MAX: usize = 255;
 
 /// Advice in the error for another kind of location.
-const SUPPORTED: &str = "write a path, s3://BUCKET/PREFIX, REMOTE:BUCKET/PREFIX (an S3 remote of \
-                         rclone's configuration) or daos://POOL/CONTAINER/PATH";
+const SUPPORTED: &str = "write a path, USER@HOST:PATH, sftp://HOST/PATH, s3://BUCKET/PREFIX, \
+                         REMOTE:BUCKET/PREFIX (a remote of rclone's configuration) or \
+                         daos://POOL/CONTAINER/PATH";
 
 impl Location {
     /// Parses a location; `is_remote` tells whether rclone's configuration has a remote of that
@@ -139,6 +142,7 @@ fn object(
         };
     }
     match (head, has_two_slashes) {
+        (_, true) if head.eq_ignore_ascii_case("sftp") => Ok(None),
         ("s3a" | "s3n", true) => Err(format!("\"{}\": write s3:// instead", shown())),
         _ if has_two_slashes && is_scheme(head) => {
             Err(format!("\"{}\": {head}:// is not supported; {SUPPORTED}", shown()))
@@ -287,6 +291,7 @@ mod tests {
             "s3/b",
             "/s3://b",
             "./s3://b",
+            "sftp://h/x",
             "x//y",
         ] {
             assert_eq!(parse(path), Ok(Location::Posix(path.into())), "{path}");

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operand::container::ContainerPath;
 use crate::operand::remote_path::RemotePath;
+use crate::operand::sftp_path::SftpPath;
 use crate::path;
 
 /// A path as the operator gave it, with the meaning of its spelling.
@@ -37,8 +38,10 @@ impl Given {
             .split(|byte| *byte == b'/')
             .rfind(|part| !part.is_empty() && *part != b".")
             .filter(|part| *part != b"..");
-        if matches!(ContainerPath::parse(path), Ok(Some(place)) if place.path.is_empty()) {
-            // A container has no name in any directory.
+        let is_container =
+            matches!(ContainerPath::parse(path), Ok(Some(place)) if place.path.is_empty());
+        if is_container || matches!(SftpPath::parse(path), Ok(Some(place)) if place.is_top()) {
+            // A container, and the root of a host, have no name in any directory.
             return Self { path: path.to_vec(), last_name: None, means_contents: true };
         }
         Self { path: path.to_vec(), last_name: name.map(<[u8]>::to_vec), means_contents }
@@ -155,5 +158,17 @@ mod tests {
         assert_eq!(parent("a/b//"), b"a/");
         assert_eq!(parent("/a"), b"/");
         assert_eq!(parent("a/a"), b"a/");
+        assert_eq!(parent("sftp://a/a"), b"sftp://a/");
+        assert_eq!(parent("sftp://a/~/a"), b"sftp://a/~/");
+    }
+
+    #[test]
+    fn a_host_is_no_name() {
+        for top in ["sftp://h/", "sftp://h/~", "sftp://h/~/"] {
+            let given = Given::new(top.as_bytes());
+            assert!(given.last_name.is_none() && given.means_contents, "{top}");
+        }
+        let below = Given::new(b"sftp://h/x");
+        assert!(below.last_name == Some(b"x".to_vec()) && !below.means_contents);
     }
 }

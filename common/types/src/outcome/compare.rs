@@ -195,6 +195,10 @@ pub fn floor(time: Time, step_ns: u32) -> Time {
 /// Returns true where both times are equal, as far as a target with that granularity and range can
 /// store the source's.
 fn is_same_time(source: Time, target: Time, step_ns: u32, range: TimeRange) -> bool {
+    if range == TimeRange::Seconds {
+        let seconds = |time: Time| time.seconds.clamp(0, u32::MAX.into());
+        return seconds(source) == seconds(target);
+    }
     source == target || floor(source, step_ns) == target || range.clamps(source, target, step_ns)
 }
 
@@ -211,6 +215,8 @@ pub enum TimeRange {
     /// Times of ext2, ext3 and ext4: 32 bits with a sign, and two more where an inode has room for
     /// nanoseconds.
     Ext,
+    /// Times of SFTP, of whichever of the two sides: whole seconds in 32 bits without a sign.
+    Seconds,
 }
 
 impl TimeRange {
@@ -223,6 +229,13 @@ impl TimeRange {
     /// Times of exFAT, which stores odd seconds, too.
     pub const EXFAT: Self = Self::Between(315_532_800, 4_354_819_199);
 
+    /// Returns the range for comparing with a source whose store has this one: that of the target,
+    /// unless the source has no fractions of a second.
+    #[must_use]
+    pub fn and_source(self, source: Self) -> Self {
+        if source == Self::Seconds { source } else { self }
+    }
+
     /// Returns the granularity of an entry's timestamps in nanoseconds. A time may look coarse by
     /// chance, so it counts only where the type of the file system does not tell the granularity.
     fn step_ns(self, entry: &Metadata) -> u32 {
@@ -231,7 +244,7 @@ impl TimeRange {
             Self::Exact | Self::SIGNED_32 | Self::BIGTIME => 1,
             // The granularity is a second only where an inode has no room for more.
             Self::Ext if shown < SECOND_NS => 1,
-            Self::Ext => SECOND_NS,
+            Self::Ext | Self::Seconds => SECOND_NS,
             _ => shown,
         }
     }
@@ -240,7 +253,7 @@ impl TimeRange {
     /// source's is out of range. The kernel drops fractions of a second of such a time.
     fn clamps(self, source: Time, target: Time, step_ns: u32) -> bool {
         let (first, last) = match self {
-            Self::All | Self::Exact => return false,
+            Self::All | Self::Exact | Self::Seconds => return false,
             Self::Between(first, last) => (first, last),
             Self::Ext if step_ns >= SECOND_NS => (i32::MIN.into(), i32::MAX.into()),
             Self::Ext => (i32::MIN.into(), 15_032_385_535),

@@ -6,14 +6,19 @@ use std::sync::Mutex;
 
 use types::limits::{REMOTE_CONNECT_ATTEMPTS, REMOTE_PAUSE};
 
-use super::{Dial, lock};
-use crate::connection::{Connection, Link, end};
-use crate::shell::ShellOptions;
+use crate::exchange::{Link, end, lock};
+
+/// Makes a connection to a host: ssh, or in tests a pipe.
+pub type Dial = dyn Fn(&str) -> std::result::Result<Link, String> + Send + Sync;
+
+/// Makes a session of a connection, or returns why there is none.
+pub type Greet<C> = fn(Link) -> Result<C, (String, Link)>;
 
 /// The hosts by which file systems are reached.
-pub(super) struct Doors {
+pub(crate) struct Doors<C> {
     names: Vec<String>,
     dial: Box<Dial>,
+    greet: Greet<C>,
     state: Mutex<State>,
 }
 
@@ -39,12 +44,12 @@ const TRANSIENT: [&str; 8] = [
     "Not allowed at this time",
 ];
 
-impl Doors {
-    pub fn new(names: Vec<String>, dial: Box<Dial>) -> Self {
+impl<C> Doors<C> {
+    pub fn new(names: Vec<String>, dial: Box<Dial>, greet: Greet<C>) -> Self {
         // The processes of a node begin with different hosts.
         let next = std::process::id() as usize % names.len().max(1);
         let given_up = vec![None; names.len()];
-        Self { names, dial, state: Mutex::new(State { next, given_up }) }
+        Self { names, dial, greet, state: Mutex::new(State { next, given_up }) }
     }
 
     pub fn count(&self) -> usize {
@@ -53,7 +58,7 @@ impl Doors {
 
     /// Connects to the next host that is not given up; `None` where there is none. While there is
     /// no other connection, several attempts are made.
-    pub fn dial(&self, is_needed: bool) -> Option<(Connection, usize)> {
+    pub fn dial(&self, is_needed: bool) -> Option<(C, usize)> {
         let mut attempts = 0;
         loop {
             let door = self.next()?;
@@ -75,9 +80,9 @@ impl Doors {
         }
     }
 
-    fn try_once(&self, name: &str) -> Result<Connection, String> {
+    fn try_once(&self, name: &str) -> Result<C, String> {
         let link = (self.dial)(name)?;
-        Connection::greet(link).map_err(|(why, link)| told(why, link))
+        (self.greet)(link).map_err(|(why, link)| told(why, link))
     }
 
     /// Returns the next host that is not given up.
@@ -136,17 +141,8 @@ fn printable(text: &str) -> String {
     text.chars().filter(|it| *it == '\n' || !types::path::is_hidden(*it)).collect()
 }
 
-/// Starts ssh for a host. Later words of it are read, and shown in the log, so that it never waits.
-pub(super) fn through_shell(shell: &ShellOptions, door: &str) -> Result<Link, String> {
-    let mut child = shell.start(door)?;
-    let (Some(from), Some(to)) = (child.stdout.take(), child.stdin.take()) else {
-        return Err("no pipe to ssh".to_owned());
-    };
-    let child = Some(child);
-    Ok(Link { from: Box::new(from), to: Box::new(to), child })
-}
-
-/// Reads what ssh says on a connection that is in use.
+/// Reads what ssh says on a connection that is in use, and shows it in the log, so that ssh never
+/// waits.
 pub(crate) fn drain(child: &mut Child) {
     let Some(mut stderr) = child.stderr.take() else { return };
     std::thread::spawn(move || {

@@ -8,7 +8,7 @@ use types::limits::REMOTE_KNOWN_ENTRIES_MAX;
 
 /// Entries that a listing has returned.
 #[derive(Default)]
-pub(super) struct Known {
+pub struct Known {
     entries: HashMap<CString, Metadata>,
     /// Names that were changed through this handle.
     changed: HashSet<CString>,
@@ -19,7 +19,7 @@ pub(super) struct Known {
 }
 
 /// Knowledge of a name.
-pub(super) enum Knowledge {
+pub enum Knowledge {
     /// The metadata from the listing.
     Listed(Metadata),
     /// The listing was complete and had no such name.
@@ -29,9 +29,12 @@ pub(super) enum Knowledge {
 }
 
 /// An entry of a listing, with a validated name.
-pub(super) struct Entry {
+pub struct Entry {
+    /// Name of it.
     pub name: CString,
+    /// Type from the listing.
     pub hint: Hint,
+    /// Metadata, if the listing has returned it.
     pub metadata: Option<Metadata>,
 }
 
@@ -59,6 +62,7 @@ impl Known {
         }
     }
 
+    /// Returns what is known of a name.
     pub fn of(&self, name: &CStr) -> Knowledge {
         match self.entries.get(name) {
             Some(metadata) => Knowledge::Listed(*metadata),

@@ -1,0 +1,205 @@
+//! A pipe to a process that answers numbered requests, which many threads share: a thread of it hands
+//! each answer to the thread that waits for it.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::process::Child;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use types::limits::REMOTE_END_MAX;
+
+/// Reader and writer of a new connection, and the process that holds it, if there is one.
+pub struct Link {
+    /// Answers.
+    pub from: Box<dyn Read + Send>,
+    /// Requests.
+    pub to: Box<dyn Write + Send>,
+    /// Process such as ssh.
+    pub child: Option<Child>,
+}
+
+/// Reads the next answer with the number of its request; `None` at the end of the connection.
+pub type Receive<A> = fn(&mut dyn Read) -> io::Result<Option<(u64, A)>>;
+
+/// The requests and answers of an open connection.
+pub struct Exchange<A> {
+    to: Mutex<Option<Box<dyn Write + Send>>>,
+    waiting: Arc<Waiting<A>>,
+    next: AtomicU64,
+    child: Mutex<Option<Child>>,
+}
+
+/// Requests that wait for their answers.
+struct Waiting<A> {
+    /// `None` after the connection has broken.
+    answers: Mutex<Option<HashMap<u64, SyncSender<A>>>>,
+    in_progress: AtomicUsize,
+    /// Reason of the end, where that is more than the end.
+    why: OnceLock<String>,
+}
+
+/// The connection has broken, so it is not known whether the request was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
+/// An answer that is yet to come.
+pub struct Pending<A>(Receiver<A>);
+
+impl<A> Pending<A> {
+    /// An answer that is known already.
+    pub fn known(answer: A) -> Self {
+        let (sender, receiver) = sync_channel(1);
+        let _ = sender.send(answer);
+        Self(receiver)
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// `Broken` where the connection ended before.
+    pub fn wait(self) -> Result<A, Broken> {
+        self.0.recv().map_err(|_| Broken)
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<A: Send + 'static> Exchange<A> {
+    /// Takes a connection over, whose answers `receive` reads one by one, each with the number of its
+    /// request.
+    pub fn over(link: Link, receive: Receive<A>) -> Self {
+        let waiting = Arc::new(Waiting {
+            answers: Mutex::new(Some(HashMap::new())),
+            in_progress: AtomicUsize::new(0),
+            why: OnceLock::new(),
+        });
+        let (theirs, mut from) = (Arc::clone(&waiting), link.from);
+        let mut child = link.child;
+        if let Some(child) = &mut child {
+            crate::doors::drain(child);
+        }
+        std::thread::spawn(move || {
+            if let Err(error) = theirs.distribute(&mut *from, receive) {
+                tracing::debug!(%error, "a connection to another host has ended");
+                if error.kind() == io::ErrorKind::InvalidData {
+                    let _ = theirs.why.set(error.to_string());
+                }
+            }
+            theirs.break_off();
+        });
+        Self {
+            to: Mutex::new(Some(link.to)),
+            waiting,
+            next: AtomicU64::new(1),
+            child: Mutex::new(child),
+        }
+    }
+
+    /// Sends a request, which `seal` makes of its number, one of 32 bits: what it returns writes the
+    /// request, while no other thread writes.
+    ///
+    /// # Errors
+    /// `Broken` where the connection has ended.
+    pub fn send<W: FnOnce(&mut dyn Write) -> io::Result<()>>(
+        &self,
+        seal: impl FnOnce(u64) -> io::Result<W>,
+    ) -> Result<Pending<A>, Broken> {
+        let (sender, receiver) = sync_channel(1);
+        let id = self.next.fetch_add(1, Ordering::Relaxed) & u64::from(u32::MAX);
+        let write = seal(id);
+        lock(&self.waiting.answers).as_mut().ok_or(Broken)?.insert(id, sender);
+        self.waiting.in_progress.fetch_add(1, Ordering::Relaxed);
+        let mut to = lock(&self.to);
+        let is_sent = |to: &mut Box<dyn Write + Send>| write.is_ok_and(|it| it(&mut **to).is_ok());
+        let sent = to.as_mut().is_some_and(is_sent);
+        if !sent {
+            *to = None;
+            self.waiting.break_off();
+            return Err(Broken);
+        }
+        Ok(Pending(receiver))
+    }
+
+    /// Returns why the connection was given up, where the other side has sent what it must not.
+    pub fn why(&self) -> Option<String> {
+        self.waiting.why.get().cloned()
+    }
+
+    /// Returns the number of requests that wait for their answers.
+    pub fn in_progress(&self) -> usize {
+        self.waiting.in_progress.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of requests that were sent.
+    pub fn sent(&self) -> u64 {
+        self.next.load(Ordering::Relaxed) - 1
+    }
+
+    /// Returns whether the connection has ended.
+    pub fn is_broken(&self) -> bool {
+        lock(&self.waiting.answers).is_none()
+    }
+
+    /// Ends the connection at once.
+    pub fn break_off(&self) {
+        self.waiting.break_off();
+        if let Some(child) = &mut *lock(&self.child) {
+            let _ = child.kill();
+        }
+        *lock(&self.to) = None;
+    }
+}
+
+impl<A> Waiting<A> {
+    fn distribute(&self, from: &mut dyn Read, receive: Receive<A>) -> io::Result<()> {
+        while let Some((id, answer)) = receive(from)? {
+            let sender = lock(&self.answers).as_mut().and_then(|answers| answers.remove(&id));
+            let Some(sender) = sender else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "an unexpected answer"));
+            };
+            self.in_progress.fetch_sub(1, Ordering::Relaxed);
+            // Where nobody waits any more, the request has been given up.
+            let _ = sender.send(answer);
+        }
+        Ok(())
+    }
+
+    /// Wakes all waiting threads: dropping the senders ends their receivers.
+    fn break_off(&self) {
+        *lock(&self.answers) = None;
+    }
+}
+
+/// Closes the connection, so that the other side ends, and waits for its process.
+impl<A> Drop for Exchange<A> {
+    fn drop(&mut self) {
+        *lock(&self.to) = None;
+        if let Some(child) = lock(&self.child).take() {
+            end(child);
+        }
+    }
+}
+
+/// Waits for the end of a process whose input is closed, and ends it after a while.
+pub(crate) fn end(mut child: Child) {
+    drop(child.stdin.take());
+    let deadline = Instant::now() + REMOTE_END_MAX;
+    while Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            _ => return,
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Returns whether an error means that the other side has ended.
+pub fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,156 @@
+//! The connections of a rank to a host: made as they are needed, up to a limit, and made again where
+//! they break.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use types::error::{Cause, Error, Op};
+use types::limits::REMOTE_REQUESTS_OF_CONNECTION;
+use types::service::{Details, ServiceFault};
+
+use crate::doors::{Dial, Doors, Greet};
+use crate::exchange::lock;
+
+/// A connection that threads share.
+pub trait Connected: Send + Sync {
+    /// Returns the number of requests that wait for their answers.
+    fn in_progress(&self) -> usize;
+
+    /// Returns the number of requests that were sent.
+    fn sent(&self) -> u64;
+
+    /// Returns whether the connection has ended.
+    fn is_broken(&self) -> bool;
+
+    /// Ends the connection at once.
+    fn break_off(&self);
+}
+
+/// Connections to a host, or to several that share its file systems.
+pub struct Pool<C> {
+    doors: Doors<C>,
+    connections_max: u32,
+    connections: Mutex<Vec<Arc<C>>>,
+    /// One thread at a time makes connections.
+    dialling: Mutex<()>,
+    sent_before: AtomicU64,
+}
+
+/// No host can be reached.
+#[derive(Debug)]
+pub struct Unreachable;
+
+/// Returns the error of an operation for which no host can be reached, with the reason.
+pub fn gone(op: Op, why: String) -> Error {
+    op.failed(Cause::Service(ServiceFault::HostGone))
+        .with(Some(Details { message: Some(why), ..Details::default() }))
+}
+
+/// Function that makes a new connection ready for use.
+pub type Prepare<'p, C> = &'p dyn Fn(&C) -> Result<(), String>;
+
+impl<C: Connected> Pool<C> {
+    /// Creates an empty pool of at most that many connections.
+    pub fn new(names: Vec<String>, connections_max: u32, dial: Box<Dial>, greet: Greet<C>) -> Self {
+        Self {
+            doors: Doors::new(names, dial, greet),
+            connections_max: connections_max.max(1),
+            connections: Mutex::default(),
+            dialling: Mutex::default(),
+            sent_before: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the number of hosts.
+    pub fn doors(&self) -> usize {
+        self.doors.count()
+    }
+
+    /// Returns why no host can be reached, as one line.
+    pub fn complaint(&self) -> String {
+        self.doors.complaint()
+    }
+
+    /// Returns the number of requests that were sent so far.
+    pub fn requests(&self) -> u64 {
+        let open: u64 = lock(&self.connections).iter().map(|connection| connection.sent()).sum();
+        self.sent_before.load(Ordering::Relaxed) + open
+    }
+
+    /// Returns all connections.
+    pub fn all(&self) -> Vec<Arc<C>> {
+        lock(&self.connections).clone()
+    }
+
+    /// Returns a guard while which lives no connection is added.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        lock(&self.dialling)
+    }
+
+    /// Returns a connection: the least busy one, or a new one where all are busy.
+    ///
+    /// # Errors
+    /// `Unreachable` where there is none and none can be made.
+    pub fn connection(&self, prepare: Prepare<'_, C>) -> Result<Arc<C>, Unreachable> {
+        if let Some(connection) = self.idle() {
+            return Ok(connection);
+        }
+        let dialling = match self.least_busy() {
+            // Another thread is making one, and this one is of use meanwhile.
+            Some(busy) => match self.dialling.try_lock() {
+                Ok(dialling) => dialling,
+                Err(_) => return Ok(busy),
+            },
+            None => lock(&self.dialling),
+        };
+        let made = self.idle().map_or_else(|| self.add(prepare), Ok);
+        drop(dialling);
+        made.or_else(|unreachable| self.least_busy().ok_or(unreachable))
+    }
+
+    /// Returns the least busy connection, unless another one is to be made.
+    fn idle(&self) -> Option<Arc<C>> {
+        let is_enough = lock(&self.connections).len() >= self.connections_max as usize;
+        let is_idle = |it: &Arc<C>| is_enough || it.in_progress() < REMOTE_REQUESTS_OF_CONNECTION;
+        self.least_busy().filter(is_idle)
+    }
+
+    fn least_busy(&self) -> Option<Arc<C>> {
+        let mut connections = lock(&self.connections);
+        connections.retain(|connection| {
+            let is_open = !connection.is_broken();
+            if !is_open {
+                self.sent_before.fetch_add(connection.sent(), Ordering::Relaxed);
+            }
+            is_open
+        });
+        connections.iter().min_by_key(|connection| connection.in_progress()).cloned()
+    }
+
+    /// Makes another connection.
+    fn add(&self, prepare: Prepare<'_, C>) -> Result<Arc<C>, Unreachable> {
+        loop {
+            let is_first = lock(&self.connections).is_empty();
+            let (connection, door) = self.doors.dial(is_first).ok_or(Unreachable)?;
+            match prepare(&connection) {
+                Ok(()) => {
+                    let connection = Arc::new(connection);
+                    lock(&self.connections).push(Arc::clone(&connection));
+                    return Ok(connection);
+                }
+                Err(why) => self.doors.give_up(door, why),
+            }
+        }
+    }
+
+    /// Removes a broken connection.
+    pub fn forget(&self, broken: &C) {
+        broken.break_off();
+        self.least_busy();
+    }
+
+    /// Ends all connections at once, as a failing network does.
+    pub fn break_connections(&self) {
+        lock(&self.connections).iter().for_each(|connection| connection.break_off());
+    }
+}
