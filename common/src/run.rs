@@ -1,6 +1,7 @@
 //! A tool's whole run on all ranks: what to do, doing it, telling what was done.
 
 pub mod agent;
+mod buckets;
 pub mod clean;
 pub mod compare;
 mod containers;

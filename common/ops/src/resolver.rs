@@ -27,6 +27,7 @@ use store::opening::{OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Op, Result, Side};
 use types::exit::Exit;
+use types::object::bucket::ListedBucket;
 use types::operand::container::{Container, ContainerPath};
 use types::operand::location;
 use types::operand::location::{Location, ObjectLocation};
@@ -188,6 +189,36 @@ fn unknown(path: &[u8], name: &str) -> String {
         "\"{path}\": there is no remote \"{name}\": rclone's configuration {remotes}; for a \
          file of that name write \"./{path}\""
     )
+}
+
+/// Lists the buckets of the service that a path names without any; `None` for any other path.
+///
+/// # Errors
+/// Returns what is missing to reach the service as one line, or the error of the request.
+pub fn buckets(
+    path: &[u8],
+    options: &S3Options,
+) -> Option<std::result::Result<Vec<ListedBucket>, NoBuckets>> {
+    let is_remote = |name: &str| rclone_conf::is_s3(name, &environment);
+    let remote = location::service_alone(path, &is_remote)?;
+    let (bucket, prefix) = Default::default();
+    let service = ObjectLocation { remote, bucket, prefix, means_contents: true };
+    Some(
+        resolve(&service, Side::Source, options)
+            .map_err(NoBuckets::Settings)
+            .and_then(|settings| Ok(Service::new(settings).buckets()?)),
+    )
+}
+
+/// The buckets of a service cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBuckets {
+    /// The settings that lead to it are wrong.
+    #[error("{0}")]
+    Settings(String),
+    /// The request failed.
+    #[error(transparent)]
+    Request(#[from] types::error::Error),
 }
 
 /// Returns whether a shell would have expanded a path; in a service nothing does.

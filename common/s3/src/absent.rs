@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::{Dir, Store};
 use types::entry::Metadata;
 use types::error::{Result, Side};
+use types::object::bucket::ListedBucket;
 use types::operand::location::ObjectLocation;
 use types::path::RelPath;
 
@@ -30,6 +31,14 @@ impl Service {
     /// Always panics.
     pub fn new(_: Settings) -> Self {
         unreachable!("settings come from resolve, which refuses")
+    }
+
+    /// Lists the buckets of the account.
+    ///
+    /// # Errors
+    /// Never returns.
+    pub fn buckets(&self) -> Result<Vec<ListedBucket>> {
+        match self.never {}
     }
 
     /// Returns the endpoint that requests go to, for display.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::buckets;
 use super::copying::Phase;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::lost;
@@ -71,6 +72,9 @@ fn course(
 ) -> Result<Exit, Exit> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = reporter_of(session, request, args);
+    if let Some(exit) = buckets::list(session, &request.paths, args, &mut reporter) {
+        return Ok(exit);
+    }
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Err(Exit::Usage);
     };

@@ -6,6 +6,7 @@ mod again_objects;
 mod as_typed;
 mod as_user;
 mod attributes;
+mod buckets;
 mod calls;
 mod checksums;
 mod compare;

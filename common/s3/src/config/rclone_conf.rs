@@ -115,6 +115,11 @@ pub fn is_configured(name: &str, environment: Environment<'_>) -> bool {
     conf.variable(name, "type").is_some() || conf.file().map_or(true, |file| file.has(name))
 }
 
+/// Returns whether the remote of that name is in S3.
+pub fn is_s3(name: &str, environment: Environment<'_>) -> bool {
+    is_configured(name, environment) && remote(name, environment).is_ok()
+}
+
 /// Returns the escaped names of the remotes in the file, for error messages; none where it cannot
 /// be read.
 pub fn names(environment: Environment<'_>) -> Vec<String> {

@@ -91,6 +91,17 @@ impl fmt::Display for ObjectLocation {
     }
 }
 
+/// Returns the service that a location names without any bucket, by its remote: `None` within for
+/// `s3://`; nothing for any other location.
+pub fn service_alone(given: &[u8], is_remote: &dyn Fn(&str) -> bool) -> Option<Option<String>> {
+    if given == b"s3://" {
+        return Some(None);
+    }
+    let name = named_host(given)?;
+    let is_alone = without_leading_slashes(&given[name.len() + 1..]).is_empty();
+    (is_alone && is_remote(name)).then(|| Some(name.to_owned()))
+}
+
 /// Returns the name of a remote or a host, where a path is written like one there: `NAME:REST`,
 /// `USER@HOST:REST`.
 pub fn named_host(given: &[u8]) -> Option<&str> {

@@ -91,6 +91,12 @@ static TAGS: Document = Document {
     entries: &[("Tag", &["Key", "Value"])],
     ..PLAIN
 };
+static BUCKETS: Document = Document {
+    root: "ListAllMyBucketsResult",
+    needs: &["Buckets"],
+    entries: &[("Bucket", &["Name"])],
+    ..PLAIN
+};
 static ACL: Document = Document {
     root: "AccessControlPolicy",
     needs: &["AccessControlList"],
@@ -136,6 +142,7 @@ impl Document {
             "DeleteObjects" => &DELETED,
             "GetObjectTagging" => &TAGS,
             "GetObjectAcl" => &ACL,
+            "ListBuckets" => &BUCKETS,
             _ => return None,
         })
     }
