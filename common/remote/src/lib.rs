@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod connection;
+pub mod deploy;
 pub mod doors;
 pub mod exchange;
 pub mod frame;

@@ -1,5 +1,7 @@
 //! Command-line options for places on other hosts.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,10 @@ pub struct SshArgs {
     /// Path of dcp on the other host, which is started there with --agent
     #[arg(long, value_name = "PATH", default_value = "dcp")]
     pub agent_path: String,
+
+    /// Copy this dcp to the other host first, into ~/.cache/dcp, and start it there
+    #[arg(long, conflicts_with = "agent_path")]
+    pub deploy: bool,
 
     /// Private key for ssh (its -i)
     #[arg(long, value_name = "FILE")]
@@ -41,8 +47,14 @@ impl Default for SshArgs {
     fn default() -> Self {
         let ShellOptions { shell, agent, identity } = ShellOptions::default();
         let ssh_connections = limits::REMOTE_CONNECTIONS;
-        let compress = false;
-        Self { rsh: shell, agent_path: agent, ssh_identity: identity, compress, ssh_connections }
+        Self {
+            rsh: shell,
+            agent_path: agent,
+            deploy: false,
+            ssh_identity: identity,
+            compress: false,
+            ssh_connections,
+        }
     }
 }
 
@@ -54,8 +66,18 @@ impl SshArgs {
             agent: self.agent_path.clone(),
             identity: self.ssh_identity.clone(),
         };
-        HostOptions { shell, connections_max: self.ssh_connections, compress: self.compress }
+        HostOptions {
+            shell,
+            connections_max: self.ssh_connections,
+            compress: self.compress,
+            deploy: self.deploy.then(own_dcp),
+        }
     }
+}
+
+/// Returns the dcp that is installed beside this tool.
+fn own_dcp() -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name("dcp")
 }
 
 fn checked_shell(text: &str) -> Result<String, String> {

@@ -3,6 +3,7 @@
 pub mod chunk;
 pub mod crc64;
 pub mod etag;
+pub mod hex;
 pub mod parts;
 pub mod stripe_chunks;
 pub mod transfer;

@@ -1,5 +1,6 @@
 //! Tests of trees on another host, through OpenSSH's server.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -222,4 +223,41 @@ fn a_tree_with_two_names_is_recognized() {
         );
     }
     run(through(&sshd, 1, "dcp").args([&local(&source), &there(&path("tree/copy"))])).expect(0);
+}
+
+/// Checks that the program is copied once, and again where it is damaged.
+#[test]
+fn the_agent_is_deployed() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name);
+    let sshd = Sshd::start(&format!("SetEnv HOME={}", work.path().display()));
+    trees::write(&path("s/file"), b"content");
+    let copy = |target: &str| {
+        let mut command = tool(2, "dcp");
+        command.args(["--rsh", &sshd.shell(), "--deploy"]).arg(path("s"));
+        run(command.arg(there(&path(target)))).expect(0);
+        let deployed: Vec<_> = std::fs::read_dir(path(".cache/dcp")).unwrap().collect();
+        assert_eq!(deployed.len(), 1);
+        deployed.into_iter().next().unwrap().unwrap().path()
+    };
+    let deployed = copy("one");
+    let identity = || std::fs::metadata(&deployed).map(|it| (it.ino(), it.mode() & 0o777)).unwrap();
+    assert_eq!(identity().1, 0o700);
+    assert!(std::fs::read(&deployed).unwrap() == std::fs::read(program("dcp")).unwrap());
+    let first = identity();
+    copy("two");
+    assert_eq!(identity(), first);
+    std::fs::write(&deployed, b"damaged").unwrap();
+    copy("three");
+    assert!(identity() != first);
+    assert_eq!(std::fs::read(path("three/file")).unwrap(), b"content");
+    std::fs::remove_dir_all(path(".cache")).unwrap();
+    trees::write(&path(".cache"), b"no directory");
+    let mut command = tool(1, "dcp");
+    command.args(["--rsh", &sshd.shell(), "--deploy"]).arg(path("s"));
+    let ended = run(command.arg(there(&path("four")))).expect(3);
+    assert!(ended.stderr.contains("cannot be deployed"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }

@@ -1,6 +1,7 @@
 //! The other hosts of a job, which are reached through ssh: those with an agent, and those with an
 //! SFTP server.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use remote::host::{Host, HostSettings};
@@ -34,12 +35,14 @@ pub struct HostOptions {
     pub connections_max: u32,
     /// True if messages are compressed, where that pays.
     pub compress: bool,
+    /// Program that is copied to hosts, and started there as the agent.
+    pub deploy: Option<PathBuf>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
         let shell = ShellOptions::default();
-        Self { shell, connections_max: REMOTE_CONNECTIONS, compress: false }
+        Self { shell, connections_max: REMOTE_CONNECTIONS, compress: false, deploy: None }
     }
 }
 
@@ -114,8 +117,14 @@ pub(super) fn add(
     if reach.iter().any(|(known, _)| known == head) {
         return Ok(());
     }
-    let HostOptions { shell, connections_max, compress } = options.clone();
+    let HostOptions { mut shell, connections_max, compress, deploy } = options.clone();
     let doors = path.doors();
+    if let Some(program) = deploy {
+        for door in &doors {
+            shell.agent = remote::deploy::deploy(&program, &options.shell, door)
+                .map_err(|why| (Exit::Unusable, why))?;
+        }
+    }
     let settings = HostSettings { doors, shell, connections_max, compress, machine: None };
     let machine = Host::new(settings.clone()).reach().map_err(|why| (Exit::Unusable, why))?;
     reach.push(((*head).to_owned(), Settings::Agent(HostSettings { machine, ..settings })));

@@ -1,12 +1,11 @@
 //! Lists of checksums, in the format that sha256sum(1), b3sum, md5sum(1) and rclone write and
 //! check.
 
-use std::fmt::Write;
-
 use md5::Digest;
 use serde::{Deserialize, Serialize};
 
 use store::SourceFile;
+use types::content::hex::hex;
 use types::error::{Cause, Error, Op};
 use types::limits::BUFFER_BYTES;
 use types::listed::record::{Record, parent};
@@ -70,13 +69,6 @@ fn of_digest<D: Digest>(
     let mut digest = D::new();
     read_to_end(file, buffer, is_stopped, |data| digest.update(data))?;
     Ok(hex(&digest.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn read_to_end(
