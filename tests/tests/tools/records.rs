@@ -99,18 +99,21 @@ fn what_a_job_did_before_it_was_killed_is_recorded() {
         let slow = Slow::new(name);
         let mut job = slow.begin();
         slow.pause(&mut job);
-        let done = slow.done();
+        let before = slow.done();
         send("-KILL", ranks_of(job.id(), name)[victim]);
         assert!(!job.wait().unwrap().success());
-        assert_eq!(slow.recorded().into_iter().collect::<BTreeSet<_>>(), done, "{name} {victim}");
-        assert_eq!(slow.done(), done);
-        assert!(ends(&slow.events()).is_empty());
+        // Until the launcher ends the others, they may do a little more, which may not be recorded.
+        let (done, recorded) = (slow.done(), slow.recorded());
+        let recorded: BTreeSet<_> = recorded.into_iter().collect();
+        assert!(before.is_subset(&recorded) && recorded.is_subset(&done), "{name} {victim}");
+        assert!(!ends(&slow.events()).contains(&true));
         // The next job goes on in the record, too.
         run(&mut slow.command()).expect(0);
-        assert_eq!(slow.recorded().len(), 1200, "{name} {victim}");
-        assert_eq!(slow.recorded().into_iter().collect::<BTreeSet<_>>().len(), 1200);
+        let expected = 1200 - done.difference(&recorded).count();
+        assert_eq!(slow.recorded().len(), expected, "{name} {victim}");
+        assert_eq!(slow.recorded().into_iter().collect::<BTreeSet<_>>().len(), expected);
         let begun = slow.events().iter().filter(|event| event["event"] == "begin").count();
-        assert_eq!((begun, ends(&slow.events())), (2, vec![true]));
+        assert_eq!((begun, ends(&slow.events()).last()), (2, Some(&true)));
     }
 }
 
