@@ -172,7 +172,7 @@ impl Host {
     /// # Errors
     /// The first error of any, and that of [`Host::ask`].
     pub fn ask_all(&self, op: Op, request: &Request) -> Result<()> {
-        self.connection().map_err(|_| self.given_up(op))?;
+        self.connection_for(request).map_err(|_| self.given_up(op))?;
         for connection in self.pool.all() {
             match connection.ask(request, &[]) {
                 Ok((reply, _)) => drop(reply?),

@@ -248,6 +248,21 @@ fn a_host_that_restarts_after_something_was_written_ends_the_job() {
     assert_eq!(words(store.sync()), first);
 }
 
+/// Checks that the connections that still hold do not hide a restart, least of all from a sync.
+#[test]
+fn a_restart_that_a_further_connection_shows_ends_the_job_too() {
+    let tree = tempfile::tempdir().unwrap();
+    let root = [Path::new("/").to_owned()];
+    let gateway = Gateway::with_machines(&root, &[("h", "1"), ("h", "2")]);
+    let store = gateway.open(tree.path());
+    store.open_dir(&RelPath::root()).unwrap().make_dir(c"made", 0o755).unwrap();
+    let busy = gateway.keep_busy(tree.path());
+    let why = words(store.open_dir(&RelPath::root()));
+    gateway.is_free_again(busy);
+    assert!(why.contains("h has restarted"), "{why}");
+    assert_eq!(words(store.sync()), why);
+}
+
 #[test]
 fn one_name_of_several_machines_is_used_for_the_first_alone() {
     let tree = tempfile::tempdir().unwrap();
