@@ -13,6 +13,7 @@ use ops::walk::account;
 use types::error::Side;
 use types::exit::Exit;
 use types::object::bucket::ListedBucket;
+use types::operand::location;
 
 /// Lists the buckets of the service that the paths name, on rank 0. Returns the exit code on all
 /// ranks; `None` where they name no service as a whole.
@@ -22,11 +23,11 @@ pub(super) fn list(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Option<Exit> {
+    let [path] = paths else { return None };
+    // Rank 0 alone knows the remotes, and is asked only where one may be meant.
+    location::service_alone(path, &|_| true)?;
     let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let exit = is_root.then(|| match paths {
-        [path] => listed(path, args, reporter),
-        _ => None,
-    });
+    let exit = is_root.then(|| listed(path, args, reporter));
     broadcast(session.mail, exit)
 }
 
