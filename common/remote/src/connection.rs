@@ -77,20 +77,10 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    fn in_progress(&self) -> usize {
-        self.exchange.in_progress()
-    }
+    type Answer = Arrived;
 
-    fn sent(&self) -> u64 {
-        self.exchange.sent()
-    }
-
-    fn is_broken(&self) -> bool {
-        self.exchange.is_broken()
-    }
-
-    fn break_off(&self) {
-        self.exchange.break_off();
+    fn exchange(&self) -> &Exchange<Arrived> {
+        &self.exchange
     }
 }
 

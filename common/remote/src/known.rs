@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 
 use types::entry::{Hint, Metadata};
+use types::error::{Op, Result};
 use types::limits::REMOTE_KNOWN_ENTRIES_MAX;
 
 /// Entries that a listing has returned.
@@ -16,16 +17,6 @@ pub struct Known {
     is_complete: bool,
     /// True once a name was met that is not remembered: from then on no name is missing for certain.
     is_partial: bool,
-}
-
-/// Knowledge of a name.
-pub enum Knowledge {
-    /// The metadata from the listing.
-    Listed(Metadata),
-    /// The listing was complete and had no such name.
-    Missing,
-    /// No knowledge.
-    Unknown,
 }
 
 /// An entry of a listing, with a validated name.
@@ -62,12 +53,15 @@ impl Known {
         }
     }
 
-    /// Returns what is known of a name.
-    pub fn of(&self, name: &CStr) -> Knowledge {
+    /// Returns the metadata of an entry as far as the listing tells, which may be that there is no
+    /// such entry; `None` where the host is to be asked.
+    pub fn peek(&self, name: &CStr) -> Option<Result<Metadata>> {
         match self.entries.get(name) {
-            Some(metadata) => Knowledge::Listed(*metadata),
-            None if self.has_all() && !self.changed.contains(name) => Knowledge::Missing,
-            None => Knowledge::Unknown,
+            Some(metadata) => Some(Ok(*metadata)),
+            None if self.has_all() && !self.changed.contains(name) => {
+                Some(Err(Op::Stat.errno(libc::ENOENT)))
+            }
+            None => None,
         }
     }
 

@@ -9,21 +9,35 @@ use types::limits::REMOTE_REQUESTS_OF_CONNECTION;
 use types::service::{Details, ServiceFault};
 
 use crate::doors::{Dial, Doors, Greet};
-use crate::exchange::lock;
+use crate::exchange::{Exchange, lock};
 
 /// A connection that threads share.
 pub trait Connected: Send + Sync {
+    /// Answer to a request.
+    type Answer: Send + 'static;
+
+    /// Returns the requests and answers of the connection.
+    fn exchange(&self) -> &Exchange<Self::Answer>;
+
     /// Returns the number of requests that wait for their answers.
-    fn in_progress(&self) -> usize;
+    fn in_progress(&self) -> usize {
+        self.exchange().in_progress()
+    }
 
     /// Returns the number of requests that were sent.
-    fn sent(&self) -> u64;
+    fn sent(&self) -> u64 {
+        self.exchange().sent()
+    }
 
     /// Returns whether the connection has ended.
-    fn is_broken(&self) -> bool;
+    fn is_broken(&self) -> bool {
+        self.exchange().is_broken()
+    }
 
     /// Ends the connection at once.
-    fn break_off(&self);
+    fn break_off(&self) {
+        self.exchange().break_off();
+    }
 }
 
 /// Connections to a host, or to several that share its file systems.

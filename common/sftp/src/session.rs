@@ -140,20 +140,10 @@ impl Session {
 }
 
 impl Connected for Session {
-    fn in_progress(&self) -> usize {
-        self.exchange.in_progress()
-    }
+    type Answer = Reply;
 
-    fn sent(&self) -> u64 {
-        self.exchange.sent()
-    }
-
-    fn is_broken(&self) -> bool {
-        self.exchange.is_broken()
-    }
-
-    fn break_off(&self) {
-        self.exchange.break_off();
+    fn exchange(&self) -> &Exchange<Reply> {
+        &self.exchange
     }
 }
 

@@ -23,7 +23,7 @@ use types::outcome::difference::Fields;
 use types::path::RelPath;
 
 /// Keeps a temporary directory as long as the store in it.
-struct Held<S>(S, #[allow(dead_code, reason = "held for its drop")] tempfile::TempDir);
+pub struct Held<S>(pub S, #[allow(dead_code, reason = "held for its drop")] pub tempfile::TempDir);
 
 impl<S: Store> store::StoreDecorator for Held<S> {
     fn inner(&self) -> &dyn Store {
@@ -32,7 +32,7 @@ impl<S: Store> store::StoreDecorator for Held<S> {
 }
 
 /// Reads from a pipe, and finds its end after some bytes.
-struct Torn<R>(R, usize);
+pub struct Torn<R>(pub R, pub usize);
 
 impl<R: Read> Read for Torn<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {

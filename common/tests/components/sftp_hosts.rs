@@ -3,13 +3,13 @@
 
 mod hostile;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::promises::{
     Exception, cause, content, keeps_all_but, link, listing, new_file, odd_attributes, put,
 };
+use crate::remote_hosts::{Held, Torn};
 use remote::exchange::Link;
 use remote::shell::{ShellOptions, start};
 use sftp::host::{Host, SftpSettings};
@@ -23,27 +23,6 @@ use types::content::transfer::{Durable, Rewriting, Transfer};
 use types::entry::{Attributes, Hint, Kind, Metadata, Owner, Preserved, Time, Times};
 use types::error::Cause;
 use types::path::RelPath;
-
-/// Keeps a temporary directory as long as the store in it.
-struct Held<S>(S, #[allow(dead_code, reason = "held for its drop")] tempfile::TempDir);
-
-impl<S: Store> store::StoreDecorator for Held<S> {
-    fn inner(&self) -> &dyn Store {
-        &self.0
-    }
-}
-
-/// Reads from a pipe, and finds its end after some bytes.
-struct Torn<R>(R, usize);
-
-impl<R: Read> Read for Torn<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let want = buffer.len().min(self.1);
-        let count = self.0.read(&mut buffer[..want])?;
-        self.1 -= count;
-        Ok(count)
-    }
-}
 
 /// Whole seconds of the protocol: the nearest ones to those of [`odd_attributes`].
 fn in_seconds() -> Attributes {

@@ -18,7 +18,7 @@ use super::file::RemoteFile;
 use super::staged::RemoteStaged;
 use super::{Root, answered, ask_counted};
 use crate::host::{Line, malformed};
-use crate::known::{Entry, Knowledge, Known};
+use crate::known::{Entry, Known};
 use crate::protocol::{
     Answer, At, FileIs, NewEntry, Page, Request, StagedAs, StatAs, checked_name,
 };
@@ -229,12 +229,8 @@ impl Dir for RemoteDir {
     }
 
     fn peek(&self, name: &Name, _: Hint) -> Result<Metadata> {
-        let known = lock(&self.known).of(name);
-        match known {
-            Knowledge::Listed(metadata) => Ok(metadata),
-            Knowledge::Missing => Err(Op::Stat.errno(libc::ENOENT)),
-            Knowledge::Unknown => self.stat(name),
-        }
+        let known = lock(&self.known).peek(name);
+        known.unwrap_or_else(|| self.stat(name))
     }
 
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use remote::known::{Entry, Knowledge, Known};
+use remote::known::{Entry, Known};
 use remote::protocol::checked_name;
 use remote::store::renamed;
 use store::opening::Symlinks;
@@ -287,12 +287,8 @@ impl Dir for SftpDir {
     }
 
     fn peek(&self, name: &Name, _: Hint) -> Result<Metadata> {
-        let known = lock(&self.known).of(name);
-        match known {
-            Knowledge::Listed(metadata) => Ok(metadata),
-            Knowledge::Missing => Err(Op::Stat.errno(libc::ENOENT)),
-            Knowledge::Unknown => self.stat(name),
-        }
+        let known = lock(&self.known).peek(name);
+        known.unwrap_or_else(|| self.stat(name))
     }
 
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
