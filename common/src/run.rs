@@ -153,10 +153,15 @@ fn find_stores(
 ) -> Result<StoreResolver, Exit> {
     let reach = (session.mail.comm().rank() == Rank::ROOT).then(|| {
         let found = resolver::find(places, &args.s3.options(), &args.ssh.options());
-        found.and_then(limits_something).map_err(|(exit, refusal)| {
-            reporter.refuse(&refusal);
-            exit
-        })
+        let reach = found.map_err(|why| {
+            reporter.refuse(&why);
+            why.exit()
+        })?;
+        check_limits(&reach).map_err(|why| {
+            reporter.refuse(why);
+            Exit::Usage
+        })?;
+        Ok(reach)
     });
     let resolver = broadcast(session.mail, reach).map(StoreResolver::new)?;
     reporter.know(resolver.endpoints());
@@ -171,14 +176,18 @@ fn find_stores(
     containers::mount(session, resolver, containers, reporter).ok_or(Exit::Unusable)
 }
 
+/// Error of a limit of transfers to and from services where there are none.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--bwlimit UP:DOWN limits transfers to and from S3 and other hosts, and all paths are here; \
+     write --bwlimit RATE"
+)]
+struct NothingLimited;
+
 /// Refuses a limit of transfers to and from services where there are none.
-fn limits_something(reach: Reach) -> Result<Reach, (Exit, String)> {
+fn check_limits(reach: &Reach) -> Result<(), NothingLimited> {
     let is_of_services = throttle::own().is_some_and(|own| own.rates().are_of_services());
-    if reach.is_local() && is_of_services {
-        let why = "--bwlimit UP:DOWN limits transfers to and from S3 and other hosts, and all paths are here; write --bwlimit RATE";
-        return Err((Exit::Usage, why.to_owned()));
-    }
-    Ok(reach)
+    if reach.is_local() && is_of_services { Err(NothingLimited) } else { Ok(()) }
 }
 
 /// Prints the first line of the header, with the version and the ranks, unless it was printed before.

@@ -163,7 +163,9 @@ fn checked_field(text: &str) -> Result<String, String> {
 
 fn checked_output(text: &str) -> Result<String, String> {
     match parse_output(text.as_bytes())? {
-        (_, Some(file)) => checked_local(&file).map(|()| text.to_owned()),
+        (_, Some(file)) => {
+            checked_local(&file).map(|()| text.to_owned()).map_err(|why| why.to_string())
+        }
         (_, None) => Err(format!("name a file: {text}:FILE")),
     }
 }

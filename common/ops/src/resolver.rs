@@ -4,6 +4,7 @@
 mod hosts;
 mod overlap;
 mod sftp_remote;
+mod unreached;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,11 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::limited::{At, limited};
 pub use hosts::HostOptions;
 use hosts::{HostReach, Hosts};
+pub use unreached::{UnknownName, Unreached};
 
 use host::dfuse::{Dfuse, MountError};
 use host::mounts;
 use posix::{self, PosixStore};
 use s3::config::environment;
+use s3::config::error::SettingsError;
 use s3::config::rclone_conf;
 use s3::config::settings::{S3Options, Settings};
 use s3::{ObjectStore, Service, resolve};
@@ -26,7 +29,6 @@ use store::dry_run::DryRunStore;
 use store::opening::{OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Op, Result, Side};
-use types::exit::Exit;
 use types::object::bucket::ListedBucket;
 use types::operand::container::{Container, ContainerPath};
 use types::operand::location;
@@ -128,29 +130,28 @@ impl Mounted {
 /// Resolves how the services are reached that the paths name.
 ///
 /// # Errors
-/// Returns one line that says which location is malformed (a usage error), or what is missing to
-/// reach it.
+/// Returns which location is malformed, or what is missing to reach it.
 pub fn find(
     paths: &[(Side, &[u8])],
     options: &S3Options,
     host_options: &HostOptions,
-) -> std::result::Result<Reach, (Exit, String)> {
+) -> std::result::Result<Reach, Unreached> {
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
     let mut reach = Reach::default();
     for (side, path) in paths {
         if hosts::add_sftp(&mut reach.hosts, path, host_options)? {
             continue;
         }
-        let located = Location::parse(path, &is_remote).map_err(|why| (Exit::Usage, why))?;
+        let located = Location::parse(path, &is_remote)?;
         let objects = match (located, RemotePath::parse(path), location::named_host(path)) {
             (Location::Object(objects), ..) => objects,
             (Location::Posix(_), Some(remote), _) => {
                 hosts::add(&mut reach.hosts, &remote, host_options)
-                    .map_err(|(exit, why)| (exit, unreachable_host(path, remote.head, &why)))?;
+                    .map_err(|why| unreachable_host(path, remote.head, why))?;
                 continue;
             }
             (Location::Posix(_), None, Some(name)) => {
-                return Err((Exit::Usage, unknown(path, name)));
+                return Err(unknown(path, name).into());
             }
             (Location::Posix(_) | Location::Container(_), ..) => continue,
         };
@@ -159,8 +160,7 @@ pub fn find(
             .iter()
             .any(|(known, remote, _)| known == side && *remote == objects.remote)
         {
-            let settings =
-                resolve(&objects, *side, options).map_err(|why| (Exit::Unusable, why))?;
+            let settings = resolve(&objects, *side, options)?;
             reach.services.push((*side, objects.remote, settings));
         }
     }
@@ -169,32 +169,22 @@ pub fn find(
 
 /// Returns the error for a path on a host that ssh does not reach. A name without a user may be
 /// meant as that of a remote.
-fn unreachable_host(path: &[u8], head: &str, why: &str) -> String {
+fn unreachable_host(path: &[u8], head: &str, why: Unreached) -> Unreached {
     if head.contains('@') {
-        return format!("\"{}\": {why}", path::escaped(path));
+        return why.at(path);
     }
-    format!("{}; as a host of ssh: {why}", unknown(path, head))
+    Unreached::AsHost { unknown: unknown(path, head), source: Box::new(why) }
 }
 
-/// Returns the error for a path that names a host or remote that does not exist. Such a path is not
-/// taken for a local file, as rsync and rclone would not either: a copy to this node's disk would
-/// look like a success.
-fn unknown(path: &[u8], name: &str) -> String {
-    let (path, name) = (path::escaped(path), path::escaped(name.as_bytes()));
-    let remotes = match &rclone_conf::names(&environment)[..] {
-        [] => "has no remotes".to_owned(),
-        names => format!("has only {}", names.join(", ")),
-    };
-    format!(
-        "\"{path}\": there is no remote \"{name}\": rclone's configuration {remotes}; for a \
-         file of that name write \"./{path}\""
-    )
+fn unknown(path: &[u8], name: &str) -> UnknownName {
+    let remotes = rclone_conf::names(&environment);
+    UnknownName { path: path.to_vec(), name: name.to_owned(), remotes }
 }
 
 /// Lists the buckets of the service that a path names without any; `None` for any other path.
 ///
 /// # Errors
-/// Returns what is missing to reach the service as one line, or the error of the request.
+/// Returns what is missing to reach the service, or the error of the request.
 pub fn buckets(
     path: &[u8],
     options: &S3Options,
@@ -214,8 +204,8 @@ pub fn buckets(
 #[derive(Debug, thiserror::Error)]
 pub enum NoBuckets {
     /// The settings that lead to it are wrong.
-    #[error("{0}")]
-    Settings(String),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The request failed.
     #[error(transparent)]
     Request(#[from] types::error::Error),

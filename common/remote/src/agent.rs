@@ -368,15 +368,17 @@ impl Agent {
     }
 }
 
-/// Refuses a terminal as the connection: the agent is for ssh to start, not for people.
+/// Error of an agent that was started by hand: it is for ssh to start, not for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("--agent speaks a protocol through ssh, and not with a terminal")]
+pub struct OnTerminal;
+
+/// Refuses a terminal as the connection.
 ///
 /// # Errors
-/// One line for a terminal.
-pub fn refuse_terminal(input: &impl io::IsTerminal) -> std::result::Result<(), String> {
-    if input.is_terminal() {
-        return Err("--agent speaks a protocol through ssh, and not with a terminal".to_owned());
-    }
-    Ok(())
+/// Fails for a terminal.
+pub fn refuse_terminal(input: &impl io::IsTerminal) -> std::result::Result<(), OnTerminal> {
+    if input.is_terminal() { Err(OnTerminal) } else { Ok(()) }
 }
 
 /// Converts an error of the operating system.

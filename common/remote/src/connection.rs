@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use types::error::Op;
 
-use crate::exchange::{self, Exchange, is_end};
+use crate::exchange::{self, Exchange};
 use crate::frame::{self, Frame, Greeting, VERSION};
+use crate::no_connection::Ungreeted;
 use crate::packing::Packer;
 use crate::pool::Connected;
 use crate::protocol::{Reply, Request};
@@ -28,8 +29,8 @@ impl Connection {
     /// Greets the agent at the other end of a link.
     ///
     /// # Errors
-    /// Those of the link, and one line for an agent of another version.
-    pub fn greet(mut link: Link) -> Result<Self, (String, Link)> {
+    /// Those of the link, and one for an agent of another version.
+    pub fn greet(mut link: Link) -> Result<Self, (Ungreeted, Link)> {
         match greeted(&mut link) {
             Ok(()) => {
                 let exchange = Exchange::over(link, |from| {
@@ -38,11 +39,10 @@ impl Connection {
                 });
                 Ok(Self { exchange, packer: Packer::default() })
             }
-            Err(error) if is_end(&error) => {
-                let why = "the agent did not answer; is dcp in PATH there (--agent-path)?";
-                Err((why.to_owned(), link))
+            Err(error) => {
+                let silence = "the agent did not answer; is dcp in PATH there (--agent-path)?";
+                Err((Ungreeted::of(error, silence), link))
             }
-            Err(error) => Err((error.to_string(), link)),
         }
     }
 

@@ -1,16 +1,43 @@
 //! Deployment: a program of this host is copied to another one, where it is started as the agent.
 
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use crate::shell::ShellOptions;
+use crate::shell::{ShellError, ShellOptions};
 use types::content::hex::hex;
 
 /// Directory of deployed programs, below the user's home directory.
 const DIRECTORY: &str = ".cache/dcp";
+
+/// Reason why a program cannot be deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The program cannot be read here.
+    #[error("\"{}\": {source}", program.display())]
+    Read {
+        /// Path of the program.
+        program: PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The remote shell cannot be started.
+    #[error(transparent)]
+    Shell(#[from] ShellError),
+    /// The other host did not confirm that the program was stored.
+    #[error("{0}: its shell did not say that the program was stored")]
+    Unconfirmed(String),
+    /// The script on the other host failed.
+    #[error("{door}: the program cannot be deployed: {words}")]
+    Script {
+        /// Name of the host.
+        door: String,
+        /// Words of its shell.
+        words: String,
+    },
+}
 
 /// Program that is deployed, with its name on the other host.
 struct Program {
@@ -22,15 +49,15 @@ struct Program {
 /// command that starts it, as the shell there reads it.
 ///
 /// # Errors
-/// One line that says what could not be done, with the words of the other host.
-pub fn deploy(program: &Path, shell: &ShellOptions, door: &str) -> Result<String, String> {
-    let shown = program.display();
-    let content = std::fs::read(program).map_err(|error| format!("\"{shown}\": {error}"))?;
+/// Returns what could not be done, with the words of the other host.
+pub fn deploy(program: &Path, shell: &ShellOptions, door: &str) -> Result<String, DeployError> {
+    let unread = |source| DeployError::Read { program: program.to_owned(), source };
+    let content = std::fs::read(program).map_err(unread)?;
     let sha256 = hex(&Sha256::digest(&content));
     let program = Program { content, sha256 };
     let is_there = run(shell, door, &program.probe(), &[])? == "there";
     if !is_there && run(shell, door, &program.store(), &program.content)? != "stored" {
-        return Err(format!("{door}: its shell did not say that the program was stored"));
+        return Err(DeployError::Unconfirmed(door.to_owned()));
     }
     Ok(format!("\"$HOME/{DIRECTORY}/{}\"", program.name()))
 }
@@ -65,10 +92,15 @@ impl Program {
 }
 
 /// Runs a script on a host with that input. Returns what it prints.
-fn run(shell: &ShellOptions, door: &str, script: &str, input: &[u8]) -> Result<String, String> {
+fn run(
+    shell: &ShellOptions,
+    door: &str,
+    script: &str,
+    input: &[u8],
+) -> Result<String, DeployError> {
     let mut words = shell.shell_words()?;
     words.extend([door.to_owned(), script.to_owned()]);
-    let failed = |error: std::io::Error| format!("{}: {error}", words[0]);
+    let failed = |source| ShellError::Program { program: words[0].clone(), source };
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
@@ -82,6 +114,6 @@ fn run(shell: &ShellOptions, door: &str, script: &str, input: &[u8]) -> Result<S
         }
         let words = String::from_utf8_lossy(&ended.stderr);
         let words = types::path::escaped(words.trim().replace('\n', ", ").as_bytes());
-        Err(format!("{door}: the program cannot be deployed: {words}"))
+        Err(DeployError::Script { door: door.to_owned(), words })
     })
 }

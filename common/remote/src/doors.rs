@@ -2,17 +2,19 @@
 
 use std::io::Read;
 use std::process::Child;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use types::limits::{REMOTE_CONNECT_ATTEMPTS, REMOTE_PAUSE};
 
 use crate::exchange::{Link, end, lock};
+use crate::no_connection::{NoConnection, NoHost, Ungreeted};
+use crate::shell::ShellError;
 
 /// Makes a connection to a host: ssh, or in tests a pipe.
-pub type Dial = dyn Fn(&str) -> std::result::Result<Link, String> + Send + Sync;
+pub type Dial = dyn Fn(&str) -> Result<Link, ShellError> + Send + Sync;
 
 /// Makes a session of a connection, or returns why there is none.
-pub type Greet<C> = fn(Link) -> Result<C, (String, Link)>;
+pub type Greet<C> = fn(Link) -> Result<C, (Ungreeted, Link)>;
 
 /// The hosts by which file systems are reached.
 pub(crate) struct Doors<C> {
@@ -25,7 +27,7 @@ pub(crate) struct Doors<C> {
 struct State {
     next: usize,
     /// Reason for which each host was given up.
-    given_up: Vec<Option<String>>,
+    given_up: Vec<Option<Arc<NoConnection>>>,
 }
 
 /// Last words of ssh that are kept for an error.
@@ -67,8 +69,9 @@ impl<C> Doors<C> {
                 Err(why) => why,
             };
             attempts += 1;
-            let is_transient = TRANSIENT.iter().any(|words| why.contains(words));
-            tracing::debug!(host = self.names[door], why, "no connection");
+            let shown = why.to_string();
+            let is_transient = TRANSIENT.iter().any(|words| shown.contains(words));
+            tracing::debug!(host = self.names[door], why = shown, "no connection");
             if !is_transient || attempts >= REMOTE_CONNECT_ATTEMPTS {
                 self.give_up(door, why);
                 attempts = 0;
@@ -80,7 +83,7 @@ impl<C> Doors<C> {
         }
     }
 
-    fn try_once(&self, name: &str) -> Result<C, String> {
+    fn try_once(&self, name: &str) -> Result<C, NoConnection> {
         let link = (self.dial)(name)?;
         (self.greet)(link).map_err(|(why, link)| told(why, link))
     }
@@ -96,16 +99,15 @@ impl<C> Doors<C> {
         Some(door)
     }
 
-    pub fn give_up(&self, door: usize, why: String) {
-        lock(&self.state).given_up[door] = Some(why);
+    pub fn give_up(&self, door: usize, why: NoConnection) {
+        lock(&self.state).given_up[door] = Some(Arc::new(why));
     }
 
-    /// Returns why no host can be reached, as one line.
-    pub fn complaint(&self) -> String {
+    /// Returns why no host can be reached.
+    pub fn complaint(&self) -> NoHost {
         let state = lock(&self.state);
-        let lines = self.names.iter().zip(&state.given_up);
-        let lines = lines.filter_map(|(name, why)| Some(format!("{name}: {}", why.as_ref()?)));
-        lines.collect::<Vec<_>>().join("; ")
+        let hosts = self.names.iter().zip(&state.given_up);
+        NoHost(hosts.filter_map(|(name, why)| Some((name.clone(), why.clone()?))).collect())
     }
 }
 
@@ -116,18 +118,17 @@ fn pause(attempts: u32) {
 }
 
 /// Returns the reason for which a connection was not made: ssh's own words, if it has any.
-fn told(why: String, mut link: Link) -> String {
+fn told(why: Ungreeted, mut link: Link) -> NoConnection {
     drop(link.to);
-    let Some(mut child) = link.child.take() else { return why };
+    let Some(mut child) = link.child.take() else { return why.into() };
     // It ends, or is ended, before its words are read: a shell that stays would not be waited for.
     let stderr = child.stderr.take();
     end(child);
     let words = stderr.map(last_words).unwrap_or_default();
-    let is_greeting = why.contains("greeting") || why.contains("(protocol ");
-    if is_greeting || words.trim().is_empty() {
-        return why;
+    if matches!(why, Ungreeted::Foreign(_)) || words.trim().is_empty() {
+        return why.into();
     }
-    words.trim().lines().map(str::trim).collect::<Vec<_>>().join(", ")
+    NoConnection::Words(words.trim().lines().map(str::trim).collect::<Vec<_>>().join(", "))
 }
 
 fn last_words(mut stderr: impl Read) -> String {

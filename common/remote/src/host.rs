@@ -17,9 +17,11 @@ use types::operand::root_view::{RootView, Sureness};
 use crate::connection::{Arrived, Broken, Connection, Pending};
 use crate::doors::Dial;
 use crate::exchange::lock;
+use crate::no_connection::{NoHost, Unprepared};
 use crate::pool::{Pool, Unreachable, gone};
 use crate::protocol::{Answer, Machine, Request};
 use crate::shell::ShellOptions;
+pub use machines::MachineFault;
 use machines::Machines;
 
 /// How a host is reached.
@@ -118,8 +120,8 @@ impl Host {
     /// name.
     ///
     /// # Errors
-    /// One line that says which host cannot be reached, and why.
-    pub fn reach(&self) -> std::result::Result<Option<Machine>, String> {
+    /// Returns which host cannot be reached, and why.
+    pub fn reach(&self) -> std::result::Result<Option<Machine>, NoHost> {
         self.connection().map_err(|_| self.pool.complaint())?;
         Ok(self.machines.first().filter(|_| !self.has_several_doors()))
     }
@@ -222,7 +224,7 @@ impl Host {
                 Err(Unopened::Error(error)) => return Err(error),
             };
             if let Some((_, first)) = &found {
-                first.agree(&seen).map_err(refused)?;
+                first.agree(&seen).map_err(|why| refused(&why))?;
             } else {
                 self.check_others(&connection, &seen)?;
                 found = Some((metadata, seen));
@@ -270,7 +272,7 @@ impl Host {
                 if other.root.device == view.root.device);
             if !is_same {
                 let shown = types::path::escaped(&root.path);
-                return Err(refused(format!(
+                return Err(refused(&format!(
                     "not on the file system of \"{shown}\", from which it cannot be distinguished \
                      through several hosts; name one host, or use a command for each"
                 )));
@@ -308,33 +310,32 @@ impl Host {
 
     /// Begins the session on a new connection, and opens all roots there. Each must be the
     /// directory that it was on the other connections.
-    fn prepare(&self, connection: &Connection) -> std::result::Result<(), String> {
+    fn prepare(&self, connection: &Connection) -> std::result::Result<(), Unprepared> {
         let relative_devices = self.has_several_doors();
         let compress = self.compress;
         connection.set_compression(compress);
         let begin = Request::Begin { umask: self.umask, relative_devices, compress };
-        let ended = |_| "the connection ended".to_owned();
-        match connection.ask(&begin, &[]).map_err(ended)?.0 {
-            Ok(Answer::Machine(machine)) => self.machines.admit(machine)?,
-            Ok(_) => return Err(malformed(Op::Open).to_string()),
-            Err(error) => return Err(error.to_string()),
+        match connection.ask(&begin, &[]).map_err(|Broken| Unprepared::Ended)?.0? {
+            Answer::Machine(machine) => self.machines.admit(machine)?,
+            _ => return Err(malformed(Op::Open).into()),
         }
         for root in lock(&self.roots).clone() {
-            let shown = types::path::escaped(&root.path);
-            match self.open_by(connection, root.number, &root.path, root.open_as) {
-                Ok((_, seen)) => {
-                    root.seen.agree(&seen).map_err(|why| format!("\"{shown}\": {why}"))?;
-                }
-                Err(Unopened::Broken) => return Err(ended(Broken)),
-                Err(Unopened::Error(error)) => return Err(format!("\"{shown}\": {error}")),
-            }
+            let opened = self.open_by(connection, root.number, &root.path, root.open_as);
+            let agreed = match opened {
+                Ok((_, seen)) => root.seen.agree(&seen),
+                Err(Unopened::Broken) => return Err(Unprepared::Ended),
+                Err(Unopened::Error(error)) => Err(error.into()),
+            };
+            let of_root = |why| Unprepared::Root { path: root.path, source: Box::new(why) };
+            agreed.map_err(of_root)?;
         }
         Ok(())
     }
 
     /// Returns the error of an operation for which no host can be reached.
     fn given_up(&self, op: Op) -> Error {
-        gone(op, self.machines.loss().cloned().unwrap_or_else(|| self.pool.complaint()))
+        let lost = self.machines.loss().map(|loss| gone(op, loss));
+        lost.unwrap_or_else(|| gone(op, &self.pool.complaint()))
     }
 
     /// Ends all connections at once, as a failing network does.
@@ -344,7 +345,7 @@ impl Host {
 }
 
 /// Returns the error of a root that is another directory through another door.
-fn refused(why: String) -> Error {
+fn refused(why: &impl ToString) -> Error {
     gone(Op::Open, why)
 }
 
@@ -356,15 +357,15 @@ enum Unopened {
 
 impl Seen {
     /// Makes sure that another connection shows the same directory, with the same mounts below.
-    fn agree(&self, other: &Self) -> std::result::Result<(), String> {
+    fn agree(&self, other: &Self) -> std::result::Result<(), Unprepared> {
         if self.inode != other.inode {
-            return Err("it is another directory there".to_owned());
+            return Err(Unprepared::OtherDirectory);
         }
         let (Some(first), Some(here)) = (&self.view, &other.view) else { return Ok(()) };
         match first.agree(here) {
             Ok(agreement) if agreement.sureness == Sureness::Certain => Ok(()),
-            Ok(_) => Err("nothing proves that it is the same file system there".to_owned()),
-            Err(why) => Err(why.words("this host", "the first one")),
+            Ok(_) => Err(Unprepared::Unproven),
+            Err(why) => Err(Unprepared::Different(why)),
         }
     }
 }

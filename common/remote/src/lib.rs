@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod frame;
 pub mod host;
 pub mod known;
+pub mod no_connection;
 pub mod packing;
 pub mod pool;
 pub mod protocol;

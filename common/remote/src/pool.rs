@@ -10,6 +10,7 @@ use types::service::{Details, ServiceFault};
 
 use crate::doors::{Dial, Doors, Greet};
 use crate::exchange::{Exchange, lock};
+use crate::no_connection::{NoHost, Unprepared};
 
 /// A connection that threads share.
 pub trait Connected: Send + Sync {
@@ -55,13 +56,13 @@ pub struct Pool<C> {
 pub struct Unreachable;
 
 /// Returns the error of an operation for which no host can be reached, with the reason.
-pub fn gone(op: Op, why: String) -> Error {
+pub fn gone(op: Op, why: &impl ToString) -> Error {
     op.failed(Cause::Service(ServiceFault::HostGone))
-        .with(Some(Details { message: Some(why), ..Details::default() }))
+        .with(Some(Details { message: Some(why.to_string()), ..Details::default() }))
 }
 
 /// Function that makes a new connection ready for use.
-pub type Prepare<'p, C> = &'p dyn Fn(&C) -> Result<(), String>;
+pub type Prepare<'p, C> = &'p dyn Fn(&C) -> Result<(), Unprepared>;
 
 impl<C: Connected> Pool<C> {
     /// Creates an empty pool of at most that many connections.
@@ -80,8 +81,8 @@ impl<C: Connected> Pool<C> {
         self.doors.count()
     }
 
-    /// Returns why no host can be reached, as one line.
-    pub fn complaint(&self) -> String {
+    /// Returns why no host can be reached.
+    pub fn complaint(&self) -> NoHost {
         self.doors.complaint()
     }
 
@@ -152,7 +153,7 @@ impl<C: Connected> Pool<C> {
                     lock(&self.connections).push(Arc::clone(&connection));
                     return Ok(connection);
                 }
-                Err(why) => self.doors.give_up(door, why),
+                Err(why) => self.doors.give_up(door, why.into()),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The command that starts an agent: ssh, or another remote shell, with its arguments.
 
+use std::io;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,28 @@ pub struct ShellOptions {
     pub identity: Option<String>,
 }
 
+/// Reason why a remote shell cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ShellError {
+    /// A quotation of the command does not end.
+    #[error("quotation mark without its end in the remote shell {0:?}")]
+    Quotation(String),
+    /// The command has no words.
+    #[error("the remote shell is empty; write one, such as -e ssh")]
+    Empty,
+    /// The program of the command does not run.
+    #[error("{program}: {source}")]
+    Program {
+        /// Program of the command.
+        program: String,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The program runs without the pipes to it.
+    #[error("no pipe to ssh")]
+    Pipe,
+}
+
 impl Default for ShellOptions {
     fn default() -> Self {
         Self { shell: "ssh".to_owned(), agent: "dcp".to_owned(), identity: None }
@@ -27,11 +50,11 @@ impl ShellOptions {
     /// Returns the remote shell with its options, as words.
     ///
     /// # Errors
-    /// One line for a shell whose quoting is wrong.
-    pub fn shell_words(&self) -> Result<Vec<String>, String> {
+    /// Fails for a shell whose quoting is wrong.
+    pub fn shell_words(&self) -> Result<Vec<String>, ShellError> {
         let mut words = split(&self.shell)?;
         if words.is_empty() {
-            return Err("the remote shell is empty; write one, such as -e ssh".to_owned());
+            return Err(ShellError::Empty);
         }
         if let Some(identity) = &self.identity {
             words.extend(["-i".to_owned(), identity.clone()]);
@@ -42,8 +65,8 @@ impl ShellOptions {
     /// Returns the whole command that starts an agent on a host, as words.
     ///
     /// # Errors
-    /// One line for a shell whose quoting is wrong.
-    pub fn words(&self, door: &str) -> Result<Vec<String>, String> {
+    /// Fails for a shell whose quoting is wrong.
+    pub fn words(&self, door: &str) -> Result<Vec<String>, ShellError> {
         let mut words = self.shell_words()?;
         // After `--` nothing is an option; a host's name cannot begin with `-` anyway.
         words.extend([door.to_owned(), self.agent.clone(), "--agent".to_owned()]);
@@ -53,8 +76,8 @@ impl ShellOptions {
     /// Starts the agent of a host.
     ///
     /// # Errors
-    /// One line with what could not be started.
-    pub fn dial(&self, door: &str) -> Result<Link, String> {
+    /// Fails if the program cannot be started.
+    pub fn dial(&self, door: &str) -> Result<Link, ShellError> {
         start(&self.words(door)?)
     }
 }
@@ -62,18 +85,18 @@ impl ShellOptions {
 /// Starts a command that connects this process with another host.
 ///
 /// # Errors
-/// One line with what could not be started.
-pub fn start(words: &[String]) -> Result<Link, String> {
-    let (program, arguments) = words.split_first().ok_or("the command is empty")?;
+/// Fails if the program cannot be started.
+pub fn start(words: &[String]) -> Result<Link, ShellError> {
+    let (program, arguments) = words.split_first().ok_or(ShellError::Empty)?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("{program}: {error}"))?;
+        .map_err(|source| ShellError::Program { program: program.clone(), source })?;
     let (Some(from), Some(to)) = (child.stdout.take(), child.stdin.take()) else {
-        return Err("no pipe to ssh".to_owned());
+        return Err(ShellError::Pipe);
     };
     Ok(Link { from: Box::new(from), to: Box::new(to), child: Some(child) })
 }
@@ -82,8 +105,8 @@ pub fn start(words: &[String]) -> Result<Link, String> {
 /// doubled one stands for itself.
 ///
 /// # Errors
-/// One line for a quotation that does not end.
-pub fn split(command: &str) -> Result<Vec<String>, String> {
+/// Fails for a quotation that does not end.
+pub fn split(command: &str) -> Result<Vec<String>, ShellError> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut characters = command.chars().peekable();
     while let Some(character) = characters.next() {
@@ -104,7 +127,7 @@ pub fn split(command: &str) -> Result<Vec<String>, String> {
         }
     }
     if quote.is_some() {
-        return Err(format!("quotation mark without its end in the remote shell {command:?}"));
+        return Err(ShellError::Quotation(command.to_owned()));
     }
     words.extend(word);
     Ok(words)
@@ -126,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(split(command).unwrap(), words, "{command}");
         }
-        assert!(split("ssh 'x").unwrap_err().contains("quotation mark"));
+        assert!(matches!(split("ssh 'x"), Err(ShellError::Quotation(_))));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use types::object::bucket::ListedBucket;
 use types::operand::location::ObjectLocation;
 use types::path::RelPath;
 
+use crate::config::error::SettingsError;
 use crate::config::settings::{S3Options, Settings};
 
 /// A type without values, which proves to the compiler that the methods below are never called.
@@ -128,11 +129,11 @@ pub type UploadPage = (Vec<OpenUpload>, Option<UploadMarker>);
 /// Refuses every location, since this build has no S3 client.
 ///
 /// # Errors
-/// Always returns one line, which names the feature to build with.
+/// Always fails, and names the feature to build with.
 pub fn resolve(
     location: &ObjectLocation,
     _: Side,
     _: &S3Options,
-) -> std::result::Result<Settings, String> {
-    Err(format!("\"{location}\": this build has no S3: build it with the feature \"s3\""))
+) -> std::result::Result<Settings, SettingsError> {
+    Err(SettingsError::NoClient.at(location))
 }

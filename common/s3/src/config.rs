@@ -6,6 +6,7 @@ pub mod aws_chain;
 #[cfg(feature = "client")]
 pub mod aws_profile;
 pub mod config_file;
+pub mod error;
 pub mod rclone_conf;
 #[cfg(feature = "client")]
 pub mod resolve;

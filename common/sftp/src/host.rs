@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use remote::doors::Dial;
+use remote::no_connection::NoHost;
 use remote::pool::{Pool, gone};
 use remote::shell::start;
 use types::content::crc64::Crc64;
@@ -80,8 +81,8 @@ impl Host {
     /// Makes the first connection.
     ///
     /// # Errors
-    /// One line that says why the host cannot be reached.
-    pub fn reach(&self) -> std::result::Result<(), String> {
+    /// Returns why the host cannot be reached.
+    pub fn reach(&self) -> std::result::Result<(), NoHost> {
         self.pool.connection(&|_| Ok(())).map(drop).map_err(|_| self.pool.complaint())
     }
 
@@ -110,7 +111,7 @@ impl Host {
 
     /// Returns a connection.
     pub(crate) fn session(&self, op: Op) -> Result<Arc<Session>> {
-        self.pool.connection(&|_| Ok(())).map_err(|_| gone(op, self.pool.complaint()))
+        self.pool.connection(&|_| Ok(())).map_err(|_| gone(op, &self.pool.complaint()))
     }
 
     /// Returns whether the server has an extension.

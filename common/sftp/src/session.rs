@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use remote::exchange::{self, Exchange, Link, is_end};
+use remote::exchange::{self, Exchange, Link};
+use remote::no_connection::Ungreeted;
 use remote::pool::Connected;
 use types::error::{Op, Result};
 use types::limits::{SFTP_DATA_BYTES, SFTP_DATA_BYTES_MAX};
@@ -100,14 +101,14 @@ impl Session {
     /// Greets the server at the other end of a link.
     ///
     /// # Errors
-    /// Those of the link, and one line for a server of another version.
-    pub fn greet(mut link: Link) -> std::result::Result<Self, (String, Link)> {
+    /// Those of the link, and one for a server of another version.
+    pub fn greet(mut link: Link) -> std::result::Result<Self, (Ungreeted, Link)> {
         let server = match greeted(&mut link) {
             Ok(server) => server,
-            Err(error) if is_end(&error) => {
-                return Err(("there is no answer of an SFTP server".to_owned(), link));
+            Err(error) => {
+                let silence = "there is no answer of an SFTP server";
+                return Err((Ungreeted::of(error, silence), link));
             }
-            Err(error) => return Err((error.to_string(), link)),
         };
         let exchange = Exchange::over(link, packet::receive);
         let server = limited(&exchange, server);

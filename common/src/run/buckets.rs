@@ -39,8 +39,8 @@ fn listed(path: &[u8], args: &CommonArgs, reporter: &mut Reporter) -> Option<Exi
             }
             Exit::Ok
         }
-        Err(NoBuckets::Settings(why)) => {
-            reporter.refuse(&why);
+        Err(NoBuckets::Settings(error)) => {
+            reporter.refuse(&error);
             Exit::Unusable
         }
         Err(NoBuckets::Request(error)) => {

@@ -33,7 +33,7 @@ pub(super) fn mount(
     let here = nodes.get(&session.topology.host).cloned();
     if session.mail.comm().rank() == Rank::ROOT {
         let failed = nodes.iter().filter_map(|(host, points)| Some((host, points.as_ref().err()?)));
-        failed.for_each(|(host, why)| reporter.refuse(&format!("{why} (on {host})")));
+        failed.for_each(|(host, why)| reporter.refuse(format!("{why} (on {host})")));
     }
     let all_there = nodes.values().all(Result::is_ok);
     let points = here.and_then(Result::ok).filter(|_| all_there)?;

@@ -134,7 +134,7 @@ fn prepare(
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
         plan.roots.clear();
     } else if plan.roots.is_empty() {
-        plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
+        plan.failures.iter().for_each(|failure| reporter.refuse(reporter.words(failure)));
     } else {
         header(session, &plan, &options, journal.as_ref(), args, reporter);
         if options.dry_run && options.keep == Keep::default() {

@@ -180,7 +180,7 @@ pub(super) fn agree_on(
     let told = gather(session.mail, &told.map_err(Clone::clone));
     let agreed = told.map(|told| {
         may_repeat(told, list).map_err(|failure| {
-            reporter.refuse(&failure.to_string());
+            reporter.refuse(&failure);
             exit_of(&failure)
         })
     });

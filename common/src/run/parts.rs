@@ -75,7 +75,7 @@ impl PartLists {
         let side_errors = gather(session.mail, &created.as_ref().err().cloned());
         let first = side_errors.map(|side_errors| side_errors.into_iter().flatten().next());
         if let Some(Some(failure)) = &first {
-            reporter.refuse(&failure.to_string());
+            reporter.refuse(failure);
         }
         let all_made = broadcast(session.mail, first.map(|first| first.is_none()));
         created.ok().filter(|_| all_made).ok_or(Exit::Unusable)

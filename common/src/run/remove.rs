@@ -213,7 +213,7 @@ fn are_apart(roots: &[RemoveRoot], reporter: &mut Reporter) -> bool {
     if let Some((inner, outer)) = found {
         let shown = |root: usize| path::escaped(&roots[root].given);
         let (inner, outer) = (shown(inner), shown(outer));
-        reporter.refuse(&format!("\"{inner}\" is in \"{outer}\", or the same; name one of them"));
+        reporter.refuse(format!("\"{inner}\" is in \"{outer}\", or the same; name one of them"));
     }
     found.is_none()
 }

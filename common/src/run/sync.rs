@@ -291,7 +291,7 @@ fn prepare(
     };
     if plan.roots.is_empty() {
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
-        plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
+        plan.failures.iter().for_each(|failure| reporter.refuse(reporter.words(failure)));
     } else {
         header(session, (&source, &target), &options, journal.as_ref(), args, reporter);
     }

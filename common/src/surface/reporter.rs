@@ -1,6 +1,7 @@
 //! Rank 0's ear and mouth: prints failures, lines and progress as they come in.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde_json::json;
@@ -236,9 +237,9 @@ impl Reporter {
     }
 
     /// Why nothing can be done.
-    pub fn refuse(&mut self, text: &str) {
+    pub fn refuse(&mut self, text: impl Display) {
         if self.json {
-            self.console.result(&json::event("error", json!({ "message": text })));
+            self.console.result(&json::event("error", json!({ "message": text.to_string() })));
         }
         self.console.talk(&format!("{}: {text}", self.tool));
     }

@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use s3::config::error::EndpointError;
 use s3::config::settings::{CopyTags, ObjectOptions, PathStyle, S3Options};
 use s3::config::url::{check_endpoint, may_hold_secrets};
 use types::limits;
@@ -209,7 +210,7 @@ impl S3Args {
 }
 
 /// One in which something may be secret is refused later, by words that do not show it.
-fn checked_endpoint(url: &str) -> Result<String, String> {
+fn checked_endpoint(url: &str) -> Result<String, EndpointError> {
     let checked = if may_hold_secrets(url) { Ok(()) } else { check_endpoint(url) };
     checked.map(|()| url.to_owned())
 }

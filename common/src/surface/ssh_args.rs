@@ -6,7 +6,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use ops::resolver::HostOptions;
-use remote::shell::{ShellOptions, split};
+use remote::shell::{ShellError, ShellOptions, split};
 use types::limits;
 
 /// Options of places on other hosts (`USER@HOST:PATH`, `sftp://USER@HOST/PATH`).
@@ -80,9 +80,6 @@ fn own_dcp() -> PathBuf {
     std::env::current_exe().unwrap_or_default().with_file_name("dcp")
 }
 
-fn checked_shell(text: &str) -> Result<String, String> {
-    if split(text)?.is_empty() {
-        return Err("a command is missing, such as ssh".to_owned());
-    }
-    Ok(text.to_owned())
+fn checked_shell(text: &str) -> Result<String, ShellError> {
+    if split(text)?.is_empty() { Err(ShellError::Empty) } else { Ok(text.to_owned()) }
 }

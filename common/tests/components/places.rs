@@ -28,9 +28,11 @@ fn child() {
     let question = std::env::var("PLACES_QUESTION").unwrap();
     let (place, side, options, renewing): Question = serde_json::from_str(&question).unwrap();
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
-    let located = Location::parse(place.as_bytes(), &is_remote);
+    let located = Location::parse(place.as_bytes(), &is_remote).map_err(|why| why.to_string());
     let settings = located.and_then(|location| match location {
-        Location::Object(objects) => resolve(&objects, side, &options),
+        Location::Object(objects) => {
+            resolve(&objects, side, &options).map_err(|error| error.to_string())
+        }
         Location::Posix(_) | Location::Container(_) => Err("a path".to_owned()),
     });
     let settings = match settings {
@@ -42,7 +44,7 @@ fn child() {
 
 fn renewed(settings: Settings) -> Result<Settings, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let credentials = runtime.block_on(renew(&settings))?;
+    let credentials = runtime.block_on(renew(&settings)).map_err(|error| error.to_string())?;
     Ok(Settings { credentials, ..settings })
 }
 

@@ -4,6 +4,7 @@
 pub mod container;
 pub mod lineage;
 pub mod location;
+pub mod malformed;
 pub mod placement;
 pub mod remote_path;
 pub mod root_view;

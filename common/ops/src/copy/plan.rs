@@ -15,7 +15,7 @@ use crate::walk::selection::Selection;
 use store::opening::{Need, OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Error, Failure, Op, Side};
-use types::operand::placement::{Given, TargetIs, place_sources};
+use types::operand::placement::{Given, PlacementError, TargetIs, place_sources};
 use types::path::{escaped, in_small_letters, join};
 
 /// The sources that are copied, each with its target.
@@ -68,7 +68,7 @@ pub fn make(
             }
             Ok(_) => plan.failures.push(not_copied(source, Cause::Collides)),
             Err(Unplaced::Failure(failure)) => plan.failures.push(failure),
-            Err(Unplaced::Refusal(refusal)) => plan.refusals.push(refusal),
+            Err(Unplaced::Refusal(why)) => plan.refusals.push(why.to_string()),
         }
     }
     if options.remove_source {
@@ -123,7 +123,7 @@ enum Unplaced {
     /// The source cannot be copied.
     Failure(Failure),
     /// The command is contradictory.
-    Refusal(String),
+    Refusal(PlacementError),
 }
 
 /// A source with its target path.

@@ -16,15 +16,14 @@ use store::Store;
 use store::opening::{OpenAs, Symlinks};
 use types::entry::Metadata;
 use types::error::Result;
-use types::exit::Exit;
 use types::limits::REMOTE_CONNECTIONS;
 use types::operand::lineage::Lineage;
 use types::operand::location::named_host;
 use types::operand::remote_path::RemotePath;
 use types::operand::sftp_path::SftpPath;
-use types::path::escaped;
 
 use super::sftp_remote;
+use super::unreached::Unreached;
 
 /// Options of the operator for other hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,53 +57,45 @@ pub enum Settings {
 /// The settings of the hosts of a job, each with the text that names it.
 pub type HostReach = Vec<(String, Settings)>;
 
-/// Failure to reach a host: the exit code, and one line.
-type Unreached = (Exit, String);
-
 /// Adds the SFTP server of a path, if the path is on one and it is not known yet, after reaching it
 /// once. Returns whether the path is on one.
 ///
 /// # Errors
-/// One line that says why the server cannot be reached, or how the path is to be written (a usage
-/// error).
+/// Returns why the server cannot be reached, or how the path is to be written.
 pub(super) fn add_sftp(
     reach: &mut HostReach,
     path: &[u8],
     options: &HostOptions,
 ) -> std::result::Result<bool, Unreached> {
-    let usage = |why: String| (Exit::Usage, why);
-    let shown = |why: String| format!("\"{}\": {why}", escaped(path));
-    let settings = if let Some(url) = SftpPath::parse(path).map_err(usage)? {
-        sftp_remote::of_url(&url, options).map_err(usage)?
+    let settings = if let Some(url) = SftpPath::parse(path)? {
+        sftp_remote::of_url(&url, options)?
     } else {
         let Some(name) = named_host(path) else { return Ok(false) };
         let Some(remote) = OtherRemote::find(name, "sftp", &environment) else { return Ok(false) };
-        check_spelling(name, &path[name.len() + 1..]).map_err(|why| usage(shown(why)))?;
-        sftp_remote::of_remote(name, &remote, options).map_err(|why| (Exit::Unusable, why))?
+        check_spelling(name, &path[name.len() + 1..]).map_err(|why| why.at(path))?;
+        sftp_remote::of_remote(name, &remote, options)?
     };
     let head = settings.name.trim_end_matches(':').to_owned();
     if !reach.iter().any(|(known, _)| *known == head) {
-        let unusable = |why: String| (Exit::Unusable, shown(why));
-        SftpHost::new(settings.clone()).reach().map_err(unusable)?;
+        let reached = SftpHost::new(settings.clone()).reach();
+        reached.map_err(|why| Unreached::from(why).at(path))?;
         reach.push((head, Settings::Sftp(settings)));
     }
     Ok(true)
 }
 
 /// Refuses a path without a slash: it could not be joined with a name.
-fn check_spelling(head: &str, below: &[u8]) -> std::result::Result<(), String> {
+fn check_spelling(head: &str, below: &[u8]) -> std::result::Result<(), Unreached> {
     if below.contains(&b'/') {
         return Ok(());
     }
-    let shown = escaped(below);
-    Err(format!("a path in the home directory of a host is written \"{head}:./{shown}\""))
+    Err(Unreached::Spelling { head: head.to_owned(), below: below.to_vec() })
 }
 
 /// Adds the host of a path, if it is not known yet, after reaching it once.
 ///
 /// # Errors
-/// One line that says which host cannot be reached, or how the path is to be written (a usage
-/// error).
+/// Returns which host cannot be reached, or how the path is to be written.
 pub(super) fn add(
     reach: &mut HostReach,
     path: &RemotePath<'_>,
@@ -112,7 +103,7 @@ pub(super) fn add(
 ) -> std::result::Result<(), Unreached> {
     let RemotePath { head, path: below } = path;
     if !head.contains('@') {
-        check_spelling(head, below).map_err(|why| (Exit::Usage, why))?;
+        check_spelling(head, below)?;
     }
     if reach.iter().any(|(known, _)| known == head) {
         return Ok(());
@@ -121,12 +112,11 @@ pub(super) fn add(
     let doors = path.doors();
     if let Some(program) = deploy {
         for door in &doors {
-            shell.agent = remote::deploy::deploy(&program, &options.shell, door)
-                .map_err(|why| (Exit::Unusable, why))?;
+            shell.agent = remote::deploy::deploy(&program, &options.shell, door)?;
         }
     }
     let settings = HostSettings { doors, shell, connections_max, compress, machine: None };
-    let machine = Host::new(settings.clone()).reach().map_err(|why| (Exit::Unusable, why))?;
+    let machine = Host::new(settings.clone()).reach()?;
     reach.push(((*head).to_owned(), Settings::Agent(HostSettings { machine, ..settings })));
     Ok(())
 }

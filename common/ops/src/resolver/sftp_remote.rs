@@ -4,12 +4,13 @@
 //! Keys that only tune how rclone works are ignored. Passwords are refused: logging in is ssh's
 //! business.
 
-use remote::shell::split;
+use remote::shell::{ShellError, split};
 use s3::config::rclone_conf::OtherRemote;
 use sftp::host::SftpSettings;
 use types::operand::sftp_path::SftpPath;
 
 use super::hosts::HostOptions;
+use super::unreached::Unreached;
 
 /// Keys without which a remote would mean something else, with advice for the user.
 const REFUSED: [(&str, &str); 7] = [
@@ -27,8 +28,11 @@ const PASSWORDS: &str = "passwords are not taken; use a key or an agent of ssh";
 /// Returns how the host of an URL is reached.
 ///
 /// # Errors
-/// One line for a remote shell whose quoting is wrong.
-pub(super) fn of_url(path: &SftpPath<'_>, options: &HostOptions) -> Result<SftpSettings, String> {
+/// Fails for a remote shell whose quoting is wrong.
+pub(super) fn of_url(
+    path: &SftpPath<'_>,
+    options: &HostOptions,
+) -> Result<SftpSettings, ShellError> {
     let mut command = ssh_words(options)?;
     if let Some(port) = path.port {
         command.extend(["-p".to_owned(), port.to_string()]);
@@ -38,7 +42,7 @@ pub(super) fn of_url(path: &SftpPath<'_>, options: &HostOptions) -> Result<SftpS
 }
 
 /// Returns ssh with its options. Compression is its own.
-fn ssh_words(options: &HostOptions) -> Result<Vec<String>, String> {
+fn ssh_words(options: &HostOptions) -> Result<Vec<String>, ShellError> {
     let mut words = options.shell.shell_words()?;
     if options.compress {
         words.push("-C".to_owned());
@@ -54,19 +58,19 @@ fn settings(name: String, command: Vec<String>, options: &HostOptions) -> SftpSe
 /// Returns how the host of a remote is reached.
 ///
 /// # Errors
-/// One line that says which key cannot be used, and what to do.
+/// Returns which key cannot be used, and what to do.
 pub(super) fn of_remote(
     name: &str,
     remote: &OtherRemote<'_>,
     options: &HostOptions,
-) -> Result<SftpSettings, String> {
+) -> Result<SftpSettings, Unreached> {
     for (key, why) in REFUSED {
         if remote.text(key)?.is_some_and(|value| value != "false") {
-            return Err(remote.wrong(key, why));
+            return Err(remote.wrong(key, why).into());
         }
     }
     let mut command = match remote.text("ssh")? {
-        Some(ssh) => split(&ssh).map_err(|why| remote.wrong("ssh", &why))?,
+        Some(ssh) => split(&ssh).map_err(|why| remote.wrong("ssh", why.to_string()))?,
         None => ssh_command(remote, options)?,
     };
     if let Some(server) = remote.text("server_command")? {
@@ -78,7 +82,7 @@ pub(super) fn of_remote(
     }
     let requests = remote.text("concurrency")?.map(|text| text.parse().ok().filter(|it| *it > 0));
     if requests == Some(None) {
-        return Err(remote.wrong("concurrency", "write a number"));
+        return Err(remote.wrong("concurrency", "write a number").into());
     }
     let data_bytes = remote.size("chunk_size")?;
     Ok(SftpSettings {
@@ -89,7 +93,7 @@ pub(super) fn of_remote(
 }
 
 /// Returns the command that reaches the host of a remote, up to the host.
-fn ssh_command(remote: &OtherRemote<'_>, options: &HostOptions) -> Result<Vec<String>, String> {
+fn ssh_command(remote: &OtherRemote<'_>, options: &HostOptions) -> Result<Vec<String>, Unreached> {
     let mut command = ssh_words(options)?;
     let options = [
         ("key_file", "-i", ""),
@@ -107,7 +111,7 @@ fn ssh_command(remote: &OtherRemote<'_>, options: &HostOptions) -> Result<Vec<St
     // A name that begins so would be an option.
     for (key, value) in [("host", Some(&host)), ("user", user.as_ref())] {
         if value.is_some_and(|value| value.starts_with('-')) {
-            return Err(remote.wrong(key, "it is malformed"));
+            return Err(remote.wrong(key, "it is malformed").into());
         }
     }
     command.push(user.map_or_else(|| host.clone(), |user| format!("{user}@{host}")));
@@ -121,7 +125,7 @@ mod tests {
     use super::*;
 
     /// Returns the settings of a remote with these keys.
-    fn remote(keys: &[(&str, &str)]) -> Result<SftpSettings, String> {
+    fn remote(keys: &[(&str, &str)]) -> Result<SftpSettings, Unreached> {
         let key = |(key, value): &(&str, &str)| {
             (format!("RCLONE_CONFIG_LAB_{}", key.to_uppercase()), (*value).to_owned())
         };
@@ -166,7 +170,7 @@ mod tests {
             (&[("host", "h"), ("concurrency", "many")], "write a number"),
             (&[("user", "u")], "host: it is missing"),
         ] {
-            let why = remote(keys).unwrap_err();
+            let why = remote(keys).unwrap_err().to_string();
             assert!(why.contains(words) && !why.contains("obscured"), "{why}");
         }
         assert!(remote(&[("host", "h"), ("ask_password", "false")]).is_ok());

@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::exchange::lock;
 use crate::protocol::Machine;
+use types::path::escaped;
 
 /// The machines on which agents were met.
 pub(super) struct Machines {
@@ -15,7 +16,7 @@ pub(super) struct Machines {
     /// True once something was written there.
     has_written: AtomicBool,
     /// Reason for which what was written may be lost.
-    lost: OnceLock<String>,
+    lost: OnceLock<MachineFault>,
 }
 
 impl Machines {
@@ -39,47 +40,57 @@ impl Machines {
     }
 
     /// Returns why the job cannot go on: a machine has lost what it had not yet written to storage.
-    pub fn loss(&self) -> Option<&String> {
+    pub fn loss(&self) -> Option<&MachineFault> {
         self.lost.get()
     }
 
     /// Verifies that the agent of a new connection runs on a machine that may serve this host.
     ///
     /// # Errors
-    /// One line for a name of several machines, which may have different file systems at one path
+    /// Fails for a name of several machines, which may have different file systems at one path
     /// and number devices differently, and for a machine that has restarted after something was
     /// written.
-    pub fn admit(&self, machine: Machine) -> Result<(), String> {
+    pub fn admit(&self, machine: Machine) -> Result<(), MachineFault> {
         let mut met = lock(&self.met);
         let Some(known) = met.iter_mut().find(|known| known.name == machine.name) else {
             if let Some(first) = met.first().filter(|_| self.is_one) {
-                return Err(several(first, &machine));
+                let [first, other] = [first, &machine].map(|it| it.name.clone());
+                return Err(MachineFault::Several { first, other });
             }
             met.push(machine);
             return Ok(());
         };
         if known.boot != machine.boot && self.has_written.load(Ordering::SeqCst) {
-            return Err(self.lost.get_or_init(|| restarted(&machine)).clone());
+            return Err(self.lost.get_or_init(|| MachineFault::Restarted(machine.name)).clone());
         }
         *known = machine;
         Ok(())
     }
 }
 
-fn several(first: &Machine, other: &Machine) -> String {
-    let [first, other] = [first, other].map(|machine| types::path::escaped(&machine.name));
-    format!(
-        "this name leads to several machines ({first}, {other}); name those that share the file \
-         system, as in USER@{first},USER@{other}:PATH"
-    )
-}
-
-fn restarted(machine: &Machine) -> String {
-    let name = types::path::escaped(&machine.name);
-    format!(
-        "{name} has restarted, and may have lost files that this job wrote; repeat the command, \
-         and compare the content (dcmp, dsync -c)"
-    )
+/// Reason why a machine may not serve a host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MachineFault {
+    /// The name of the host is that of several machines.
+    #[error(
+        "this name leads to several machines ({0}, {1}); name those that share the file system, \
+         as in USER@{0},USER@{1}:PATH",
+        escaped(first),
+        escaped(other)
+    )]
+    Several {
+        /// Machine that was met first.
+        first: Vec<u8>,
+        /// Machine that was met later.
+        other: Vec<u8>,
+    },
+    /// The machine has restarted after something was written.
+    #[error(
+        "{} has restarted, and may have lost files that this job wrote; repeat the command, and \
+         compare the content (dcmp, dsync -c)",
+        escaped(.0)
+    )]
+    Restarted(Vec<u8>),
 }
 
 #[cfg(test)]
@@ -98,7 +109,7 @@ mod tests {
         machines.admit(machine("a", "2")).unwrap();
         assert!(machines.loss().is_none());
         let why = machines.admit(machine("a", "3")).unwrap_err();
-        assert!(why.starts_with("a has restarted"), "{why}");
+        assert!(why.to_string().starts_with("a has restarted"), "{why}");
         // Nothing that is done later brings it back.
         assert_eq!(machines.loss(), Some(&why));
         machines.admit(machine("a", "2")).unwrap();
@@ -110,7 +121,7 @@ mod tests {
         let machines = Machines::new(true, None);
         machines.admit(machine("a", "1")).unwrap();
         let why = machines.admit(machine("b", "1")).unwrap_err();
-        assert!(why.contains("USER@a,USER@b:PATH"), "{why}");
+        assert!(why.to_string().contains("USER@a,USER@b:PATH"), "{why}");
         machines.admit(machine("a", "1")).unwrap();
         let machines = Machines::new(false, None);
         for name in ["a", "b", "c"] {

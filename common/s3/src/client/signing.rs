@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 
+use crate::config::error::SettingsError;
 use crate::config::resolve::renew;
 use crate::config::settings::{Credentials, Settings};
 use types::limits;
@@ -113,7 +114,7 @@ impl Signing {
 
     /// Stores new keys. If the renewal failed, the old keys stay in use and the next attempt is
     /// scheduled.
-    fn renewed(&self, renewed: Result<Credentials, String>, now: SystemTime) {
+    fn renewed(&self, renewed: Result<Credentials, SettingsError>, now: SystemTime) {
         let mut state = self.lock();
         match renewed {
             Ok(keys) => state.keys = keys,
@@ -197,7 +198,7 @@ mod tests {
         let now = SystemTime::now();
         let own = signing(now, Duration::ZERO);
         assert_eq!(word(&own.step(now)), "renew");
-        own.renewed(Err("no luck".to_owned()), now);
+        own.renewed(Err(SettingsError::NoClient), now);
         assert_eq!(word(&own.step(now)), "use", "they may serve a little longer");
         assert_eq!(word(&own.step(now + limits::CREDENTIALS_AGAIN_MIN)), "renew");
     }

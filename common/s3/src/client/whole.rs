@@ -9,6 +9,7 @@
 mod body;
 mod document;
 mod elements;
+mod not_whole;
 
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
@@ -20,7 +21,7 @@ use crate::client::http::read_latin1;
 use body::Proved;
 pub(crate) use body::bounded;
 use document::Document;
-pub(crate) use document::NotWhole;
+pub(crate) use not_whole::NotWhole;
 
 /// A hook that turns an incomplete answer into an error.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Settings from AWS's configuration: the credentials, region and endpoint that AWS's own tools
 //! would find (<https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html>).
 
+use std::fmt;
 use std::time::UNIX_EPOCH;
 
 use aws_config::ecs::EcsCredentialsProvider;
@@ -20,8 +21,9 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::client::http;
-use crate::client::http::Proxies;
+use crate::client::http::{Proxies, TrustError};
 use crate::config::aws_profile::{Profile, variable};
+use crate::config::error::SettingsError;
 use crate::config::rclone_conf::Environment;
 use crate::config::settings::{CaBundle, Chain, Credentials, Secret};
 use types::limits::{CREDENTIALS_WAIT, INSTANCE_METADATA_WAIT};
@@ -67,8 +69,8 @@ impl<'s> Search<'s> {
     /// Loads the profile and prepares the HTTP clients, without asking any service.
     ///
     /// # Errors
-    /// Returns one line if the bundle of certificates cannot be used.
-    pub async fn open(chain: &'s Chain, environment: Environment<'s>) -> Result<Self, String> {
+    /// Fails if the bundle of certificates cannot be used.
+    pub async fn open(chain: &'s Chain, environment: Environment<'s>) -> Result<Self, TrustError> {
         let files = chain.credentials_file.as_ref().map(|path| {
             let files = EnvConfigFiles::builder().include_default_config_file(true);
             files.with_file(EnvConfigFileKind::Credentials, path).build()
@@ -81,8 +83,7 @@ impl<'s> Search<'s> {
         let profile = Profile::load(&name, files.as_ref()).await;
         let ca_bundle = http::ca_bundle(environment, profile.ca_bundle());
         let proxies = Proxies::of("https://amazonaws.com", environment);
-        let client =
-            |proxies| http::client(ca_bundle.as_ref(), proxies).map_err(|error| error.to_string());
+        let client = |proxies| http::client(ca_bundle.as_ref(), proxies);
         let (http, direct) = (client(proxies)?, client(Proxies::None)?);
         Ok(Self { chain, environment, selected, profile, files, ca_bundle, http, direct })
     }
@@ -91,8 +92,12 @@ impl<'s> Search<'s> {
     /// `region` overrides all configuration.
     ///
     /// # Errors
-    /// Returns one line that says why there are no credentials and what to do.
-    pub async fn look(&self, region: Option<&str>, signing: Signing) -> Result<Found, String> {
+    /// Returns why there are no credentials and what to do.
+    pub async fn look(
+        &self,
+        region: Option<&str>,
+        signing: Signing,
+    ) -> Result<Found, SettingsError> {
         let region = match region {
             Some(given) => Some(Region::new(given.to_owned())),
             None => self.region().await,
@@ -118,7 +123,7 @@ impl<'s> Search<'s> {
     ///
     /// # Errors
     /// As for [`Search::look`].
-    pub async fn renew(&self) -> Result<Credentials, String> {
+    pub async fn renew(&self) -> Result<Credentials, SettingsError> {
         let region = self.region().await;
         Ok(self.credentials(region).await?.0)
     }
@@ -162,18 +167,15 @@ impl<'s> Search<'s> {
     async fn credentials(
         &self,
         region: Option<Region>,
-    ) -> Result<(Credentials, Option<Region>), String> {
+    ) -> Result<(Credentials, Option<Region>), CredentialsFault> {
         let signing = region.clone().unwrap_or_else(|| Region::new(DEFAULT_REGION));
         let config = ProviderConfig::without_region()
             .with_region(Some(signing))
             .with_http_client(self.http.clone());
         let chain = self.providers(&config);
         let waiting = tokio::time::timeout(CREDENTIALS_WAIT, chain.provide_credentials()).await;
-        let Ok(found) = waiting else {
-            let seconds = CREDENTIALS_WAIT.as_secs();
-            return Err(format!("credentials of {}: none in {seconds} s", self.shown()));
-        };
-        let found = found.map_err(|error| self.refusal(&error))?;
+        let found = waiting.map_err(|_| CredentialsFault::Late(self.origin()))?;
+        let found = found.map_err(|error| self.fault(error))?;
         let features = found.get_property::<Vec<AwsCredentialFeature>>();
         let is_instance =
             features.is_some_and(|all| all.contains(&AwsCredentialFeature::CredentialsImds));
@@ -228,32 +230,68 @@ impl<'s> Search<'s> {
             .build()
     }
 
-    /// Returns one line that says why there are no credentials. Missing ones get advice; failed
-    /// ones get their causes.
-    fn refusal(&self, error: &CredentialsError) -> String {
+    /// Returns why there are no credentials.
+    fn fault(&self, error: CredentialsError) -> CredentialsFault {
         let is_missing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
         match (&self.chain.profile, is_missing) {
-            (Some(name), true) => format!(
-                "AWS's profile \"{name}\" is not there or has no credentials; see ~/.aws/config and \
-                 ~/.aws/credentials (or AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
-            ),
-            (None, true) => NOTHING_FOUND.to_owned(),
-            (_, false) => format!("credentials of {}: {}", self.shown(), with_causes(error)),
+            (Some(name), true) => CredentialsFault::Profile(name.clone()),
+            (None, true) => CredentialsFault::Nowhere,
+            (_, false) => CredentialsFault::Failed { origin: self.origin(), source: error },
         }
     }
 
-    fn shown(&self) -> String {
-        match &self.chain.profile {
-            Some(name) => format!("AWS's profile \"{name}\""),
-            None => "AWS's configuration".to_owned(),
+    fn origin(&self) -> Origin {
+        self.chain.profile.clone().map_or(Origin::Configuration, Origin::Profile)
+    }
+}
+
+/// Place where credentials were looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Profile that is named by an option or a remote.
+    Profile(String),
+    /// Variables, default profile and roles.
+    Configuration,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Profile(name) => write!(f, "AWS's profile \"{name}\""),
+            Self::Configuration => f.write_str("AWS's configuration"),
         }
     }
 }
 
-const NOTHING_FOUND: &str = "no credentials for S3: neither AWS_ACCESS_KEY_ID, nor the profile \
-    (AWS_PROFILE, ~/.aws), nor a web identity, nor the role of a container or an instance; set \
-    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give --s3-profile, or --s3-no-sign-request for a \
-    public bucket, or name an rclone remote";
+/// Reason why there are no credentials. Missing ones get advice; failed ones get their causes.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsFault {
+    /// The named profile does not exist, or has no credentials.
+    #[error(
+        "AWS's profile \"{0}\" is not there or has no credentials; see ~/.aws/config and \
+         ~/.aws/credentials (or AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
+    )]
+    Profile(String),
+    /// Credentials are in no place where AWS's own tools look.
+    #[error(
+        "no credentials for S3: neither AWS_ACCESS_KEY_ID, nor the profile (AWS_PROFILE, ~/.aws), \
+         nor a web identity, nor the role of a container or an instance; set AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY, give --s3-profile, or --s3-no-sign-request for a public bucket, or \
+         name an rclone remote"
+    )]
+    Nowhere,
+    /// No answer came in time.
+    #[error("credentials of {0}: none in {seconds} s", seconds = CREDENTIALS_WAIT.as_secs())]
+    Late(Origin),
+    /// Looking for them failed.
+    #[error("credentials of {origin}: {}", with_causes(source))]
+    Failed {
+        /// Place where they were looked for.
+        origin: Origin,
+        /// Error of the provider.
+        source: CredentialsError,
+    },
+}
 
 /// The provider of the instance role's credentials, asked last. Many networks route the metadata
 /// service's address (169.254.169.254) elsewhere, so any failure there only means that there is no

@@ -7,8 +7,8 @@ use aws_runtime::env_config::section::EnvConfigSections;
 use aws_runtime::env_config::source;
 use aws_types::os_shim_internal::{Env, Fs};
 
+use crate::config::error::SettingsError;
 use crate::config::rclone_conf::Environment;
-use types::path::escaped;
 
 /// A profile of AWS's configuration, empty where the files have none of that name.
 #[derive(Default)]
@@ -54,17 +54,16 @@ impl Profile {
     /// for `auto` or where it is not set.
     ///
     /// # Errors
-    /// Returns one line if the value is not one of `auto`, `path` and `virtual`.
-    pub fn path_style(&self) -> Result<Option<bool>, String> {
+    /// Fails if the value is not one of `auto`, `path` and `virtual`.
+    pub fn path_style(&self) -> Result<Option<bool>, SettingsError> {
         match self.of_s3("addressing_style").map(str::to_ascii_lowercase).as_deref() {
             None | Some("auto") => Ok(None),
             Some("path") => Ok(Some(true)),
             Some("virtual") => Ok(Some(false)),
-            Some(other) => Err(format!(
-                "AWS's profile \"{}\", s3 addressing_style \"{}\": write auto, path or virtual",
-                escaped(self.name.as_bytes()),
-                escaped(other.as_bytes())
-            )),
+            Some(other) => Err(SettingsError::AddressingStyle {
+                profile: self.name.clone(),
+                style: other.to_owned(),
+            }),
         }
     }
 

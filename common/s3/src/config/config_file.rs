@@ -8,7 +8,7 @@ use types::limits::CONFIG_FILE_BYTES_MAX;
 use types::path::escaped;
 
 /// Reason why a configuration file could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The file is larger than [`CONFIG_FILE_BYTES_MAX`].
     #[error("read \"{}\": too large for a configuration", escaped(path.as_bytes()))]

@@ -5,10 +5,13 @@
 //! Keys that only tune how rclone transfers data are ignored. A key that would change the data
 //! written or the account used, and that is not implemented here, is an error.
 
+mod error;
 mod ini;
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
+pub use self::error::RemoteError;
 use self::ini::Ini;
 use crate::config::config_file;
 use crate::config::settings::{Chain, CopyTags, Credentials, ObjectOptions, Secret};
@@ -131,16 +134,14 @@ pub fn names(environment: Environment<'_>) -> Vec<String> {
 /// Reads the remote of that name, following aliases.
 ///
 /// # Errors
-/// Returns one line that says which key cannot be used, and what to do. It repeats no value that
-/// may be secret.
-pub fn remote(name: &str, environment: Environment<'_>) -> Result<Remote, String> {
+/// Returns which key cannot be used, and what to do.
+pub fn remote(name: &str, environment: Environment<'_>) -> Result<Remote, RemoteError> {
     let conf = Conf::new(environment);
     let (name, kind) = conf.behind(name)?;
     if kind == "s3" {
         return Keys { conf: &conf, name: &name }.remote();
     }
-    let kind = escaped(kind.as_bytes());
-    Err(format!("rclone's remote \"{name}\" is of type {kind}, neither s3 nor sftp"))
+    Err(RemoteError::Type { name, kind })
 }
 
 /// A remote of another type than S3: its keys and values.
@@ -162,16 +163,16 @@ impl<'e> OtherRemote<'e> {
     /// Returns the value of a key.
     ///
     /// # Errors
-    /// Returns one line if the configuration cannot be read.
-    pub fn text(&self, key: &str) -> Result<Option<String>, String> {
+    /// Fails if the configuration cannot be read.
+    pub fn text(&self, key: &str) -> Result<Option<String>, RemoteError> {
         self.conf.value(&self.name, self.kind, key)
     }
 
     /// Returns the value of a key that is a size.
     ///
     /// # Errors
-    /// Returns one line if the value is none.
-    pub fn size(&self, key: &str) -> Result<Option<u64>, String> {
+    /// Fails if the value is none.
+    pub fn size(&self, key: &str) -> Result<Option<u64>, RemoteError> {
         let parse = |text: String| {
             parse_size(&text).ok_or_else(|| self.wrong(key, "write a size as 64M (=MiB)"))
         };
@@ -179,15 +180,19 @@ impl<'e> OtherRemote<'e> {
     }
 
     /// Returns the error of a key that cannot be used.
-    pub fn wrong(&self, key: &str, why: &str) -> String {
-        format!("rclone's remote \"{}\", {key}: {why}", self.name)
+    pub fn wrong(&self, key: &str, advice: impl Into<Cow<'static, str>>) -> RemoteError {
+        wrong(&self.name, key, advice)
     }
+}
+
+fn wrong(remote: &str, key: &str, advice: impl Into<Cow<'static, str>>) -> RemoteError {
+    RemoteError::Key { remote: remote.to_owned(), key: key.to_owned(), advice: advice.into() }
 }
 
 /// rclone's configuration: the environment, and the file, which is read on first use.
 struct Conf<'e> {
     environment: Environment<'e>,
-    file: OnceCell<Result<Ini, String>>,
+    file: OnceCell<Result<Ini, RemoteError>>,
 }
 
 impl<'e> Conf<'e> {
@@ -195,7 +200,7 @@ impl<'e> Conf<'e> {
         Self { environment, file: OnceCell::new() }
     }
 
-    fn file(&self) -> Result<&Ini, String> {
+    fn file(&self) -> Result<&Ini, RemoteError> {
         self.file.get_or_init(|| load(self.environment)).as_ref().map_err(Clone::clone)
     }
 
@@ -207,7 +212,7 @@ impl<'e> Conf<'e> {
 
     /// Returns the value of a key in rclone's documented order of precedence: variables of the
     /// remote, variables of the backend, the file. Empty values count as unset.
-    fn value(&self, name: &str, kind: &str, key: &str) -> Result<Option<String>, String> {
+    fn value(&self, name: &str, kind: &str, key: &str) -> Result<Option<String>, RemoteError> {
         let variable = self.variable(name, key);
         let of_backend = format!("RCLONE_{kind}_{key}").to_uppercase();
         let variable = variable.or_else(|| (self.environment)(&of_backend));
@@ -218,7 +223,7 @@ impl<'e> Conf<'e> {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    fn in_file(&self, name: &str, key: &str) -> Result<Option<String>, String> {
+    fn in_file(&self, name: &str, key: &str) -> Result<Option<String>, RemoteError> {
         // A remote that is made of variables does not need the file.
         match self.file() {
             Ok(file) => Ok(file.get(name, key).map(str::to_owned)),
@@ -230,19 +235,18 @@ impl<'e> Conf<'e> {
     /// Returns the type of a remote.
     ///
     /// # Errors
-    /// Returns one line if there is no such remote.
-    fn kind(&self, name: &str) -> Result<String, String> {
+    /// Fails if there is no such remote.
+    fn kind(&self, name: &str) -> Result<String, RemoteError> {
         let variable = self.variable(name, "type");
         let kind = match variable {
             Some(kind) => Some(kind),
             None => self.in_file(name, "type")?,
         };
-        kind.filter(|kind| !kind.is_empty())
-            .ok_or_else(|| format!("rclone's configuration has no remote \"{name}\" with a type"))
+        kind.filter(|kind| !kind.is_empty()).ok_or_else(|| RemoteError::Missing(name.to_owned()))
     }
 
     /// Returns the name and the type of a remote, following aliases.
-    fn behind(&self, name: &str) -> Result<(String, String), String> {
+    fn behind(&self, name: &str) -> Result<(String, String), RemoteError> {
         let mut name = name.to_owned();
         for _ in 0..ALIASES_MAX {
             match self.kind(&name)? {
@@ -250,12 +254,12 @@ impl<'e> Conf<'e> {
                 kind => return Ok((name, kind)),
             }
         }
-        Err(format!("rclone's remote \"{name}\" is an alias of an alias, too many times"))
+        Err(RemoteError::AliasChain(name))
     }
 
     /// Returns the name of the remote behind an alias. An alias that adds a path or options is
     /// refused: the location on the command line must name it in full.
-    fn alias(&self, name: &str) -> Result<String, String> {
+    fn alias(&self, name: &str) -> Result<String, RemoteError> {
         let variable = self.variable(name, "remote");
         let behind = match variable {
             Some(behind) => Some(behind),
@@ -264,11 +268,7 @@ impl<'e> Conf<'e> {
         let behind = behind.unwrap_or_default();
         match behind.strip_suffix(':') {
             Some(other) if !other.contains([':', '/', ',']) => Ok(other.to_owned()),
-            _ => Err(format!(
-                "rclone's remote \"{name}\" is an alias of \"{}\"; write that instead, with what \
-                 is below it",
-                escaped(behind.as_bytes())
-            )),
+            _ => Err(RemoteError::Alias { name: name.to_owned(), behind }),
         }
     }
 }
@@ -291,27 +291,21 @@ fn paths(environment: Environment<'_>) -> Vec<String> {
 
 /// Reads the first configuration file that exists. A configuration without a file is empty, not an
 /// error.
-fn load(environment: Environment<'_>) -> Result<Ini, String> {
+fn load(environment: Environment<'_>) -> Result<Ini, RemoteError> {
     for path in paths(environment) {
-        if let Some(content) = config_file::read(&path).map_err(|error| error.to_string())? {
-            return parse(&path, &content);
+        if let Some(content) = config_file::read(&path)? {
+            return parse(path, &content);
         }
     }
     Ok(Ini::parse("").expect("nothing is a whole configuration"))
 }
 
-fn parse(path: &str, content: &[u8]) -> Result<Ini, String> {
-    let refused =
-        |why: &str| format!("rclone's configuration \"{}\"{why}", escaped(path.as_bytes()));
+fn parse(path: String, content: &[u8]) -> Result<Ini, RemoteError> {
     let text = String::from_utf8_lossy(content);
     if text.lines().any(|line| line.trim().starts_with("RCLONE_ENCRYPT_V")) {
-        return Err(refused(
-            " is encrypted; name a plain one by RCLONE_CONFIG, or set RCLONE_CONFIG_<REMOTE>_TYPE \
-             and the other keys of the remote",
-        ));
+        return Err(RemoteError::Encrypted { path });
     }
-    Ini::parse(&text)
-        .map_err(|line| refused(&format!(", line {line}: neither [REMOTE] nor KEY = VALUE")))
+    Ini::parse(&text).map_err(|line| RemoteError::Line { path, line })
 }
 
 /// The keys of one remote.
@@ -321,7 +315,7 @@ struct Keys<'c> {
 }
 
 impl Keys<'_> {
-    fn remote(&self) -> Result<Remote, String> {
+    fn remote(&self) -> Result<Remote, RemoteError> {
         self.check()?;
         let provider = self.text("provider")?;
         let may_be_path = self.flag("force_path_style", true)?;
@@ -344,7 +338,7 @@ impl Keys<'_> {
 
     /// Returns whether to list by the first version of the API. rclone resolves an unset or zero
     /// `list_version` by provider, and no current provider lacks the second version.
-    fn lists_by_marker(&self) -> Result<bool, String> {
+    fn lists_by_marker(&self) -> Result<bool, RemoteError> {
         match self.text("list_version")?.as_deref() {
             None | Some("0" | "2") => Ok(false),
             Some("1") => Ok(true),
@@ -354,7 +348,7 @@ impl Keys<'_> {
 
     /// Refuses keys that would change what is written or who writes it, and are not implemented
     /// here.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), RemoteError> {
         let is_v2 = self.text("region")?.is_some_and(|region| region == "other-v2-signature");
         if is_v2 || self.flag("v2_auth", false)? {
             return Err(self.wrong("v2_auth", "signatures of version 2 are not supported"));
@@ -371,7 +365,7 @@ impl Keys<'_> {
 
     /// Refuses any `encoding` of keys but rclone's default, the only one implemented here (see
     /// [`crate::list::key`]).
-    fn check_encoding(&self) -> Result<(), String> {
+    fn check_encoding(&self) -> Result<(), RemoteError> {
         let Some(encoding) = self.text("encoding")? else { return Ok(()) };
         let mut named: Vec<_> = encoding.split(',').map(str::trim).collect();
         named.sort_unstable();
@@ -382,7 +376,7 @@ impl Keys<'_> {
         Err(self.wrong("encoding", "keys are encoded as Slash,InvalidUtf8,Dot and in no other way"))
     }
 
-    fn object(&self) -> Result<ObjectOptions, String> {
+    fn object(&self) -> Result<ObjectOptions, RemoteError> {
         Ok(ObjectOptions {
             acl: self.text("acl")?,
             storage_class: self.text("storage_class")?,
@@ -395,7 +389,7 @@ impl Keys<'_> {
 
     /// Returns the credentials by rclone's rules: given keys take precedence over `env_auth`, and
     /// without either requests are anonymous.
-    fn login(&self) -> Result<Login, String> {
+    fn login(&self) -> Result<Login, RemoteError> {
         match (self.text("access_key_id")?, self.text("secret_access_key")?) {
             (Some(access_key_id), Some(secret)) => Ok(Login::Given(Credentials::Keys {
                 access_key_id,
@@ -413,16 +407,16 @@ impl Keys<'_> {
         }
     }
 
-    fn wrong(&self, key: &str, why: &str) -> String {
-        format!("rclone's remote \"{}\", {key}: {why}", self.name)
+    fn wrong(&self, key: &str, advice: &'static str) -> RemoteError {
+        wrong(self.name, key, advice)
     }
 
-    fn text(&self, key: &str) -> Result<Option<String>, String> {
+    fn text(&self, key: &str) -> Result<Option<String>, RemoteError> {
         self.conf.value(self.name, "s3", key)
     }
 
     /// Parses a boolean as Go's `strconv.ParseBool` does.
-    fn flag(&self, key: &str, default: bool) -> Result<bool, String> {
+    fn flag(&self, key: &str, default: bool) -> Result<bool, RemoteError> {
         match self.text(key)?.as_deref() {
             None => Ok(default),
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
@@ -432,7 +426,7 @@ impl Keys<'_> {
     }
 
     /// Returns the size of parts, and refuses one below S3's own minimum, as rclone does.
-    fn part(&self) -> Result<Option<u64>, String> {
+    fn part(&self) -> Result<Option<u64>, RemoteError> {
         match self.size("chunk_size")? {
             Some(bytes) if bytes < S3_PART_BYTES_MIN => {
                 Err(self.wrong("chunk_size", "write 5Mi or more"))
@@ -442,7 +436,7 @@ impl Keys<'_> {
     }
 
     /// Returns a cutoff, or 0 if it is zero in any unit: then every object is uploaded in parts.
-    fn cutoff(&self, key: &str) -> Result<Option<u64>, String> {
+    fn cutoff(&self, key: &str) -> Result<Option<u64>, RemoteError> {
         let text = self.text(key)?;
         let is_zero = text.is_some_and(|text| {
             let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -451,7 +445,7 @@ impl Keys<'_> {
         if is_zero { Ok(Some(0)) } else { self.size(key) }
     }
 
-    fn size(&self, key: &str) -> Result<Option<u64>, String> {
+    fn size(&self, key: &str) -> Result<Option<u64>, RemoteError> {
         let text = self.text(key)?.filter(|text| !text.eq_ignore_ascii_case("off"));
         let parse = |text: String| {
             parse_size(&text).ok_or_else(|| self.wrong(key, "write a size as 64M (=MiB)"))
@@ -508,7 +502,8 @@ mod tests {
         }
 
         fn remote(&self, name: &str) -> Result<Remote, String> {
-            remote(name, &|variable| self.variables.get(variable).cloned())
+            let found = remote(name, &|variable| self.variables.get(variable).cloned());
+            found.map_err(|error| error.to_string())
         }
 
         fn has(&self, name: &str) -> bool {

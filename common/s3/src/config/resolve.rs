@@ -5,6 +5,7 @@
 use crate::client::http;
 use crate::config::aws_chain::{Found, Search, Signing};
 use crate::config::environment;
+use crate::config::error::SettingsError;
 use crate::config::rclone_conf;
 use crate::config::rclone_conf::{Login, Remote};
 use crate::config::settings::{
@@ -15,7 +16,6 @@ use types::error::Side;
 use types::limits::S3_GIVE_UP_AFTER;
 use types::object::metadata::Schema;
 use types::operand::location::ObjectLocation;
-use types::path::escaped;
 
 /// Resolves a location to the settings that a rank needs to open it. Blocks until credentials
 /// arrive, at most [`types::limits::CREDENTIALS_WAIT`].
@@ -25,25 +25,24 @@ use types::path::escaped;
 /// over the remote's keys.
 ///
 /// # Errors
-/// Returns one line that says which setting cannot be used, and what to do.
+/// Returns which setting cannot be used, and what to do.
 pub fn resolve(
     location: &ObjectLocation,
     side: Side,
     options: &S3Options,
-) -> Result<Settings, String> {
+) -> Result<Settings, SettingsError> {
     let settings = match &location.remote {
         Some(name) => of_remote(rclone_conf::remote(name, &environment)?)?,
         None => of_aws(side, options)?,
     };
-    with_options(settings, side, options)
-        .map_err(|why| format!("\"{}\": {why}", escaped(location.to_string().as_bytes())))
+    with_options(settings, side, options).map_err(|error| error.at(location))
 }
 
 /// Returns new credentials from where the old ones came, or the old ones if they do not expire.
 ///
 /// # Errors
-/// Returns one line that says why there are no credentials.
-pub async fn renew(settings: &Settings) -> Result<Credentials, String> {
+/// Returns why there are no credentials.
+pub async fn renew(settings: &Settings) -> Result<Credentials, SettingsError> {
     match &settings.renewal {
         Renewal::Never => Ok(settings.credentials.clone()),
         Renewal::Chain(chain) => Search::open(chain, &environment).await?.renew().await,
@@ -51,7 +50,7 @@ pub async fn renew(settings: &Settings) -> Result<Credentials, String> {
 }
 
 /// Resolves an `s3://` location by the options and AWS's configuration.
-fn of_aws(side: Side, options: &S3Options) -> Result<Settings, String> {
+fn of_aws(side: Side, options: &S3Options) -> Result<Settings, SettingsError> {
     let profile = options.profile(side).map(str::to_owned);
     let chain = Chain { profile, credentials_file: None };
     let signing = if options.is_anonymous { Signing::None } else { Signing::Needed };
@@ -72,7 +71,7 @@ fn of_aws(side: Side, options: &S3Options) -> Result<Settings, String> {
 }
 
 /// Resolves a location in a remote of rclone.
-fn of_remote(remote: Remote) -> Result<Settings, String> {
+fn of_remote(remote: Remote) -> Result<Settings, SettingsError> {
     let (endpoint_url, credentials, renewal) = match remote.login {
         Login::Given(credentials) => (remote.endpoint_url, credentials, Renewal::Never),
         Login::Chain(chain) => {
@@ -136,11 +135,15 @@ pub(crate) fn anonymous_settings() -> Settings {
 
 /// Applies the options of the command line, and verifies that the endpoint and the certificates can
 /// be used, so that rank 0 reports a fault once instead of every rank.
-fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<Settings, String> {
+fn with_options(
+    settings: Settings,
+    side: Side,
+    options: &S3Options,
+) -> Result<Settings, SettingsError> {
     if let Some(url) = &settings.endpoint_url {
         check_endpoint(url)?;
     }
-    http::tls_context(settings.ca_bundle.as_ref()).map_err(|error| error.to_string())?;
+    http::tls_context(settings.ca_bundle.as_ref())?;
     Ok(Settings {
         endpoint_url: settings.endpoint_url.map(with_slash),
         path_style: match options.path_style {
@@ -170,21 +173,19 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
 /// Returns the number of attempts by `AWS_MAX_ATTEMPTS`, which AWS's own tools read too.
 ///
 /// # Errors
-/// Returns one line if the value is not a number from 1 on.
-fn attempts_max(environment: rclone_conf::Environment<'_>) -> Result<Option<u32>, String> {
+/// Fails if the value is not a number from 1 on.
+fn attempts_max(environment: rclone_conf::Environment<'_>) -> Result<Option<u32>, SettingsError> {
     let Some(text) = environment("AWS_MAX_ATTEMPTS").filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     let number = text.trim().parse().ok().filter(|number| *number > 0);
-    let wrong =
-        || format!("AWS_MAX_ATTEMPTS=\"{}\": write a number from 1 on", escaped(text.as_bytes()));
-    number.map(Some).ok_or_else(wrong)
+    number.map(Some).ok_or(SettingsError::Attempts(text))
 }
 
 /// Runs a search of AWS's configuration on a runtime of its own.
-fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, String> {
+fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, SettingsError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("start the S3 client: {error}"))?;
+    let runtime = runtime.map_err(SettingsError::Runtime)?;
     let found = runtime
         .block_on(async { Search::open(chain, &environment).await?.look(region, signing).await });
     // A DNS lookup may still be under way on a blocking thread; waiting for it would delay the

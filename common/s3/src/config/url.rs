@@ -1,18 +1,15 @@
 //! URLs of services: whether requests can be made to one, and which of its parts may be shown.
 
-use types::path::escaped;
+use crate::config::error::EndpointError;
 
 /// Checks that an endpoint is a URL of HTTP or HTTPS with a host, and without parts that may hold
 /// secrets.
 ///
 /// # Errors
-/// Returns one line that says what is wrong with the URL, without the parts that may be secret.
-pub fn check_endpoint(url: &str) -> Result<(), String> {
-    let refused = |why: &str| {
-        Err(format!("endpoint \"{}\": {why}", escaped(without_secrets(url).as_bytes())))
-    };
+/// Returns what is wrong with the URL, without the parts that may be secret.
+pub fn check_endpoint(url: &str) -> Result<(), EndpointError> {
     if may_hold_secrets(url) {
-        return refused("write it without a user, password, or parameters; S3 has no use for them");
+        return Err(EndpointError::Secrets { shown: without_secrets(url) });
     }
     let parsed = url.parse::<::http::Uri>().ok();
     let is_http = |uri: &::http::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
@@ -21,7 +18,7 @@ pub fn check_endpoint(url: &str) -> Result<(), String> {
     if parsed.is_some_and(is_good) {
         Ok(())
     } else {
-        refused("write http://HOST:PORT or https://HOST")
+        Err(EndpointError::Malformed { url: url.to_owned() })
     }
 }
 
@@ -71,12 +68,12 @@ mod tests {
             "https://hush@host/path#hush",
             "http://a:hu@sh@host",
         ] {
-            let why = check_endpoint(url).unwrap_err();
+            let why = check_endpoint(url).unwrap_err().to_string();
             assert!(why.contains("host") && why.contains("without a user"), "{why}");
             assert!(!why.contains("hush") && !why.contains("hu@sh"), "{why}");
         }
         assert_eq!(check_endpoint("http://host:9000/s3/v1"), Ok(()));
-        assert!(check_endpoint("host:9000").unwrap_err().contains("http://HOST:PORT"));
+        assert!(check_endpoint("host:9000").unwrap_err().to_string().contains("http://HOST:PORT"));
     }
 
     #[test]

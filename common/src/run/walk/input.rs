@@ -66,7 +66,7 @@ pub fn shared(root: &WalkRoot) -> SharedRoot<'_> {
 /// Rank 0 looks at the list for all; each rank looks into the parts that fall to it.
 fn open_list(session: &mut Session<'_, '_>, list: &[u8], reporter: &mut Reporter) -> Option<Input> {
     let (rank, ranks) = (session.mail.comm().rank(), session.mail.comm().size());
-    let refuse = |failure: Failure| reporter.refuse(&failure.to_string());
+    let refuse = |failure: Failure| reporter.refuse(&failure);
     let source = (rank == Rank::ROOT).then(|| ListSource::open(list).map_err(refuse).ok());
     let source: ListSource = broadcast(session.mail, source)?;
     let share = source.share(rank.0, ranks);

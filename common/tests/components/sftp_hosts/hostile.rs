@@ -168,11 +168,11 @@ fn greetings_that_are_none_are_one_line() {
         (framed(101, &[0; 4]), "greeting"),
         (b"Welcome to host!\nlast login\n".to_vec(), "login script"),
     ] {
-        let why = first(bytes).reach().unwrap_err();
+        let why = first(bytes).reach().unwrap_err().to_string();
         assert!(why.contains(words) && !why.contains('\n'), "{why}");
     }
     let gone = Host::new(settings(vec!["false".to_owned()]));
-    assert!(gone.reach().unwrap_err().contains("no answer of an SFTP server"));
+    assert!(gone.reach().unwrap_err().to_string().contains("no answer of an SFTP server"));
     let missing = Host::new(settings(vec!["/nowhere/ssh".to_owned()]));
-    assert!(missing.reach().unwrap_err().contains("No such file"));
+    assert!(missing.reach().unwrap_err().to_string().contains("No such file"));
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::path;
+use crate::operand::malformed::{Fault, Malformed};
 
 /// Scheme of a container's location; more slashes mean the same.
 const SCHEME: &[u8] = b"daos://";
@@ -44,17 +44,17 @@ impl ContainerPath {
     /// Parses a location; `None` for one that is not in a container.
     ///
     /// # Errors
-    /// One line that tells what is wrong and what to write instead.
-    pub fn parse(given: &[u8]) -> Result<Option<Self>, String> {
+    /// Fails for a location without a pool and a container, and for a path that could leave it.
+    pub fn parse(given: &[u8]) -> Result<Option<Self>, Malformed> {
         let Some(rest) = given.strip_prefix(SCHEME) else { return Ok(None) };
-        let refused = |why: &str| Err(format!("\"{}\": {why}", path::escaped(given)));
+        let refused = |fault| Err(Malformed::new(given, fault));
         let (pool, rest) = first_part(rest);
         let (name, rest) = first_part(rest);
         let (Some(pool), Some(name)) = (label(pool), label(name)) else {
-            return refused("write daos://POOL/CONTAINER/PATH, with labels or UUIDs");
+            return refused(Fault::Container);
         };
         if rest.split(|byte| *byte == b'/').any(|part| part == b"..") {
-            return refused("a path in a container has no \"..\" in it");
+            return refused(Fault::ContainerParent);
         }
         Ok(Some(Self { container: Container { pool, name }, path: without_slashes(rest).to_vec() }))
     }
@@ -141,10 +141,13 @@ mod tests {
         let long = format!("daos://p/{}", "c".repeat(128));
         for nonsense in ["daos://", "daos://p", "daos://p/", "daos://p q/c", "daos://p/-c/x", &long]
         {
-            let why = ContainerPath::parse(nonsense.as_bytes()).unwrap_err();
+            let why = ContainerPath::parse(nonsense.as_bytes()).unwrap_err().to_string();
             assert!(why.contains("write daos://POOL"), "{why}");
         }
-        assert!(ContainerPath::parse(b"daos://p/c/a/../..").unwrap_err().contains("\"..\""));
+        assert!(
+            ContainerPath::parse(b"daos://p/c/a/../..")
+                .is_err_and(|why| why.to_string().contains("\"..\""))
+        );
     }
 
     #[test]

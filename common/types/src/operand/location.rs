@@ -14,6 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::operand::container::ContainerPath;
+use crate::operand::malformed::{Fault, Malformed};
 use crate::path;
 
 /// Location of a source or target.
@@ -44,18 +45,13 @@ pub struct ObjectLocation {
 /// Longest name of a bucket in bytes: AWS's in its oldest region; others take less.
 const BUCKET_BYTES_MAX: usize = 255;
 
-/// Advice in the error for another kind of location.
-const SUPPORTED: &str = "write a path, USER@HOST:PATH, sftp://HOST/PATH, s3://BUCKET/PREFIX, \
-                         REMOTE:BUCKET/PREFIX (a remote of rclone's configuration) or \
-                         daos://POOL/CONTAINER/PATH";
-
 impl Location {
     /// Parses a location; `is_remote` tells whether rclone's configuration has a remote of that
     /// name.
     ///
     /// # Errors
-    /// One line that tells what is wrong and what to write instead.
-    pub fn parse(given: &[u8], is_remote: &dyn Fn(&str) -> bool) -> Result<Self, String> {
+    /// Fails for a malformed location, and tells what to write instead.
+    pub fn parse(given: &[u8], is_remote: &dyn Fn(&str) -> bool) -> Result<Self, Malformed> {
         if let Some(place) = ContainerPath::parse(given)? {
             return Ok(Self::Container(place));
         }
@@ -112,16 +108,18 @@ pub fn named_host(given: &[u8]) -> Option<&str> {
 /// a host or in a service is refused, since a file of that name here is not what is meant.
 ///
 /// # Errors
-/// One line that says how a file of that name is written.
-pub fn checked_local(given: &[u8]) -> Result<(), String> {
-    match named_host(given) {
-        None => Ok(()),
-        Some(_) => Err(format!(
-            "only a path in a file system can be given here; for a file of that name write \"./{}\"",
-            path::escaped(given)
-        )),
-    }
+/// Fails for a place on a host or in a service.
+pub fn checked_local(given: &[u8]) -> Result<(), NotLocal> {
+    named_host(given).map_or(Ok(()), |_| Err(NotLocal(given.to_vec())))
 }
+
+/// Place on a host or in a service, where only a path can be given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "only a path in a file system can be given here; for a file of that name write \"./{}\"",
+    path::escaped(.0)
+)]
+pub struct NotLocal(Vec<u8>);
 
 /// Returns the text before the first `:`, which may be the name of a remote; `None` where the whole
 /// can only be a path, because a `/` precedes it or there is none.
@@ -134,44 +132,32 @@ fn object(
     given: &[u8],
     head: &str,
     is_remote: &dyn Fn(&str) -> bool,
-) -> Result<Option<ObjectLocation>, String> {
+) -> Result<Option<ObjectLocation>, Malformed> {
     let rest = &given[head.len() + 1..];
     let has_two_slashes = rest.starts_with(b"//");
     if head.eq_ignore_ascii_case("s3") && has_two_slashes {
         return objects(given, None, &rest[2..]).map(Some);
     }
     let shown = || path::escaped(given);
+    let refused = |fault| Err(Malformed::new(given, fault));
     let name = head.split(',').next().unwrap_or_default();
     if let Some(backend) = name.strip_prefix(':') {
-        return if is_remote_name(backend) { Err(not_on_the_fly(&shown())) } else { Ok(None) };
+        return if is_remote_name(backend) { refused(Fault::OnTheFly(shown())) } else { Ok(None) };
     }
     if is_remote_name(name) && is_remote(name) {
         return if head == name {
             objects(given, Some(name), rest).map(Some)
         } else {
-            Err(not_on_the_fly(&shown()))
+            refused(Fault::OnTheFly(shown()))
         };
     }
     match (head, has_two_slashes) {
         (_, true) if head.eq_ignore_ascii_case("sftp") => Ok(None),
-        ("s3a" | "s3n", true) => Err(format!("\"{}\": write s3:// instead", shown())),
-        _ if has_two_slashes && is_scheme(head) => {
-            Err(format!("\"{}\": {head}:// is not supported; {SUPPORTED}", shown()))
-        }
-        ("s3" | "S3", false) => Err(format!(
-            "\"{}\": write s3://BUCKET/PREFIX, or ./{} for a file of that name",
-            shown(),
-            shown()
-        )),
+        ("s3a" | "s3n", true) => refused(Fault::Hadoop),
+        _ if has_two_slashes && is_scheme(head) => refused(Fault::Scheme(head.to_owned())),
+        ("s3" | "S3", false) => refused(Fault::NoSlashes(shown())),
         _ => Ok(None),
     }
-}
-
-fn not_on_the_fly(shown: &str) -> String {
-    format!(
-        "\"{shown}\": options within rclone's names are not supported; put them in rclone.conf, \
-         or write ./{shown} for a file of that name"
-    )
 }
 
 /// Returns true for a name that rclone accepts, or nearly so: one that rclone refuses is not in its
@@ -190,18 +176,18 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-fn objects(given: &[u8], remote: Option<&str>, rest: &[u8]) -> Result<ObjectLocation, String> {
-    let refused = |why: &str| format!("\"{}\": {why}", path::escaped(given));
+fn objects(given: &[u8], remote: Option<&str>, rest: &[u8]) -> Result<ObjectLocation, Malformed> {
+    let refused = |fault| Malformed::new(given, fault);
     // rclone takes `REMOTE:/BUCKET` too; `s3:///KEY` has no bucket.
     let rest = if remote.is_some() { without_leading_slashes(rest) } else { rest };
     let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-    let bucket = checked_bucket(&rest[..end]).map_err(|why| refused(&why))?;
+    let bucket = checked_bucket(&rest[..end]).map_err(refused)?;
     let mut prefix = rest.get(end + 1..).unwrap_or_default();
     if prefix == b"." || prefix.ends_with(b"/.") {
         prefix = &prefix[..prefix.len() - 1];
     }
     if prefix.split(|byte| *byte == b'/').any(|part| part == b"." || part == b"..") {
-        return Err(refused("a key has no \".\" or \"..\" in it; write the key itself"));
+        return Err(refused(Fault::Dots));
     }
     let means_contents = prefix.is_empty() || prefix.ends_with(b"/");
     let (remote, prefix) = (remote.map(str::to_owned), prefix.to_vec());
@@ -215,20 +201,18 @@ fn without_leading_slashes(text: &[u8]) -> &[u8] {
 
 /// Checks the name of a bucket. It accepts more than AWS does today: others allow `_` and upper
 /// case, Ceph `TENANT:BUCKET`, and Swift makes buckets with `+`.
-fn checked_bucket(bucket: &[u8]) -> Result<String, String> {
+fn checked_bucket(bucket: &[u8]) -> Result<String, Fault> {
     let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+:".contains(byte);
     match bucket {
-        b"" => Err("the name of the bucket is missing".to_owned()),
-        _ if bucket.starts_with(b"arn:") => {
-            Err("for an access point, write its alias as the bucket".to_owned())
-        }
+        b"" => Err(Fault::NoBucket),
+        _ if bucket.starts_with(b"arn:") => Err(Fault::AccessPoint),
         _ if bucket.starts_with(b".")
             || bucket.starts_with(b":")
             || !bucket.iter().all(is_good) =>
         {
-            Err(format!("\"{}\" cannot be a bucket's name", path::escaped(bucket)))
+            Err(Fault::Bucket(bucket.to_vec()))
         }
-        _ if bucket.len() > BUCKET_BYTES_MAX => Err("the bucket's name is too long".to_owned()),
+        _ if bucket.len() > BUCKET_BYTES_MAX => Err(Fault::LongBucket),
         _ => Ok(String::from_utf8_lossy(bucket).into_owned()),
     }
 }
@@ -238,7 +222,8 @@ mod tests {
     use super::*;
 
     fn parse(given: &str) -> Result<Location, String> {
-        Location::parse(given.as_bytes(), &|name| ["minio", "s3", "my-lab 2", "gs"].contains(&name))
+        let is_remote = |name: &str| ["minio", "s3", "my-lab 2", "gs"].contains(&name);
+        Location::parse(given.as_bytes(), &is_remote).map_err(|why| why.to_string())
     }
 
     fn object(given: &str) -> (Option<String>, String, String, bool) {
@@ -359,9 +344,12 @@ mod tests {
         }
         let no_remotes = |given: &str| Location::parse(given.as_bytes(), &|_| false);
         for given in ["s3:/b", "s3:b/x", "s3:"] {
-            assert!(no_remotes(given).unwrap_err().contains("write s3://BUCKET"), "{given}");
+            assert!(
+                no_remotes(given).unwrap_err().to_string().contains("write s3://BUCKET"),
+                "{given}"
+            );
         }
-        assert!(no_remotes("gs://b").unwrap_err().contains("gs:// is not supported"));
+        assert!(no_remotes("gs://b").unwrap_err().to_string().contains("gs:// is not supported"));
     }
 
     #[test]

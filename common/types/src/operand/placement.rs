@@ -70,18 +70,37 @@ pub enum TargetIs {
     NotDirectory,
 }
 
+/// Target that cannot receive a source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("target \"{}\" {fault}", path::escaped(target))]
+pub struct PlacementError {
+    target: Vec<u8>,
+    fault: PlacementFault,
+}
+
+/// Reason why a target cannot receive a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum PlacementFault {
+    #[error("is not a directory; several sources need one that exists")]
+    SeveralSources,
+    #[error("exists and is not a directory, but the source is one")]
+    NotDirectory,
+    #[error("is not a directory; make it first, or leave the trailing slash out")]
+    Slash,
+}
+
 /// Returns the path that the copy of `source` gets.
 ///
 /// # Errors
-/// One line that tells what is wrong and what to do.
+/// Fails where the target has to be a directory, and is none.
 pub fn place_sources(
     source: &Given,
     source_is_directory: bool,
     target: &Given,
     target_is: TargetIs,
     sources: usize,
-) -> Result<Vec<u8>, String> {
-    let shown = || path::escaped(&target.path);
+) -> Result<Vec<u8>, PlacementError> {
+    let refused = |fault| Err(PlacementError { target: target.path.clone(), fault });
     match target_is {
         TargetIs::Directory if source.means_contents && source_is_directory => {
             Ok(target.path.clone())
@@ -90,18 +109,9 @@ pub fn place_sources(
             Some(name) => Ok(path::join(&target.path, name)),
             None => Ok(target.path.clone()),
         },
-        _ if sources > 1 => Err(format!(
-            "target \"{}\" is not a directory; several sources need one that exists",
-            shown()
-        )),
-        TargetIs::NotDirectory if source_is_directory => Err(format!(
-            "target \"{}\" exists and is not a directory, but the source is one",
-            shown()
-        )),
-        _ if target.means_contents && !source_is_directory => Err(format!(
-            "target \"{}\" is not a directory; make it first, or leave the trailing slash out",
-            shown()
-        )),
+        _ if sources > 1 => refused(PlacementFault::SeveralSources),
+        TargetIs::NotDirectory if source_is_directory => refused(PlacementFault::NotDirectory),
+        _ if target.means_contents && !source_is_directory => refused(PlacementFault::Slash),
         TargetIs::Missing | TargetIs::NotDirectory => Ok(target.path.clone()),
     }
 }
@@ -110,7 +120,12 @@ pub fn place_sources(
 mod tests {
     use super::*;
 
-    fn placed(source: &str, dir: bool, target: &str, is: TargetIs) -> Result<String, String> {
+    fn placed(
+        source: &str,
+        dir: bool,
+        target: &str,
+        is: TargetIs,
+    ) -> Result<String, PlacementError> {
         place_sources(&Given::new(source.as_bytes()), dir, &Given::new(target.as_bytes()), is, 1)
             .map(|path| String::from_utf8(path).expect("the test's names are UTF-8"))
     }

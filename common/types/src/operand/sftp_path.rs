@@ -1,6 +1,6 @@
 //! Paths on SFTP servers: `sftp://[USER@]HOST[:PORT]/PATH`.
 
-use crate::path::escaped;
+use crate::operand::malformed::{Fault, Malformed};
 
 /// A path on an SFTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,22 +22,20 @@ impl<'p> SftpPath<'p> {
     /// Parses a path on an SFTP server; `None` for any other location.
     ///
     /// # Errors
-    /// One line that tells what is wrong and what to write instead.
-    pub fn parse(given: &'p [u8]) -> Result<Option<Self>, String> {
+    /// Fails for a malformed host or port.
+    pub fn parse(given: &'p [u8]) -> Result<Option<Self>, Malformed> {
         let Some((scheme, rest)) = given.split_at_checked(SCHEME.len()) else { return Ok(None) };
         if !scheme.eq_ignore_ascii_case(SCHEME) {
             return Ok(None);
         }
-        let refused = |why: &str| format!("\"{}\": {why}", escaped(given));
+        let refused = |fault| Malformed::new(given, fault);
         let Some(slash) = rest.iter().position(|byte| *byte == b'/') else {
-            return Err(refused(
-                "write sftp://HOST/PATH, or sftp://HOST/~/PATH in the home directory",
-            ));
+            return Err(refused(Fault::NoPath));
         };
         let (authority, path) = rest.split_at(slash);
         let head = std::str::from_utf8(&given[..SCHEME.len() + slash]);
         let (Ok(head), Ok(authority)) = (head, std::str::from_utf8(authority)) else {
-            return Err(refused("the name of a host is ASCII"));
+            return Err(refused(Fault::NotAscii));
         };
         let (door, port) = door(authority).map_err(refused)?;
         let path = match path {
@@ -54,13 +52,13 @@ impl<'p> SftpPath<'p> {
 }
 
 /// Parses `[USER@]HOST[:PORT]`.
-fn door(authority: &str) -> Result<(String, Option<u16>), &'static str> {
+fn door(authority: &str) -> Result<(String, Option<u16>), Fault> {
     let (user, place) = match authority.rsplit_once('@') {
         Some((user, place)) => (Some(user), place),
         None => (None, authority),
     };
     if user.is_some_and(|user| user.contains(':')) {
-        return Err("passwords are not taken; use a key or an agent of ssh");
+        return Err(Fault::Password);
     }
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
@@ -73,15 +71,15 @@ fn door(authority: &str) -> Result<(String, Option<u16>), &'static str> {
         !word.is_empty() && !word.starts_with('-') && word.chars().all(is_allowed)
     };
     if !is_good(host, if is_address { ".:%-_" } else { "._-" }) {
-        return Err("the name of the host is missing or malformed");
+        return Err(Fault::Host);
     }
     if user.is_some_and(|user| !is_good(user, "._-+")) {
-        return Err("the name of the user is malformed");
+        return Err(Fault::User);
     }
     let port = match port.map(str::parse) {
         None => None,
         Some(Ok(port)) if port > 0 => Some(port),
-        Some(_) => return Err("the port is a number from 1 to 65535"),
+        Some(_) => return Err(Fault::Port),
     };
     Ok((user.map_or_else(|| host.to_owned(), |user| format!("{user}@{host}")), port))
 }
@@ -134,7 +132,7 @@ mod tests {
             ("sftp://[::1]x/x", "port"),
             ("sftp://a b/x", "malformed"),
         ] {
-            let why = SftpPath::parse(given.as_bytes()).unwrap_err();
+            let why = SftpPath::parse(given.as_bytes()).unwrap_err().to_string();
             assert!(why.contains(expected) && !why.contains('\n'), "{given}: {why}");
         }
     }

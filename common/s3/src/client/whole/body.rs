@@ -12,7 +12,8 @@ use http_body::{Body, Frame};
 use tokio::time::Sleep;
 
 use super::Form;
-use super::document::{Document, NotWhole};
+use super::document::Document;
+use super::not_whole::{Gap, NotWhole};
 use types::limits::{S3_ANSWER_WAIT, S3_DOCUMENT_BYTES_MAX, S3_DOCUMENT_WAIT, S3_REMARK_BYTES_MAX};
 
 /// A body that yields its content in one piece, once that has proved to be complete.
@@ -53,7 +54,7 @@ impl Form {
         match self {
             Self::Document(document) => document.prove(body),
             Self::Nothing if body.trim_ascii().is_empty() => Ok(Bytes::new()),
-            Self::Nothing => Err(NotWhole::new("it has content where none belongs", &body)),
+            Self::Nothing => Err(NotWhole::new(Gap::Content, &body)),
             Self::Remark => Ok(body.into()),
         }
     }
@@ -71,7 +72,7 @@ impl Proved {
         match self.form {
             _ if data.len() <= room => Ok(false),
             Form::Remark => Ok(true),
-            _ => Err(NotWhole::new("it is longer than any such answer", &self.got)),
+            _ => Err(NotWhole::new(Gap::TooLong, &self.got)),
         }
     }
 
@@ -97,7 +98,7 @@ impl Proved {
         let wait = self.form.wait_max();
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
         ready!(deadline.as_mut().poll(context));
-        Poll::Ready(Err(NotWhole::new("it does not end", &self.got).into()))
+        Poll::Ready(Err(NotWhole::new(Gap::Late, &self.got).into()))
     }
 }
 

@@ -8,8 +8,7 @@ use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use bytes::Bytes;
 
 use super::elements::{Element, elements};
-
-use types::path::escaped;
+use super::not_whole::{Gap, NotWhole};
 
 /// The type of a document.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,25 +107,6 @@ static ACL: Document = Document {
 /// still valid.
 const TIMES: [&str; 2] = ["LastModified", "Initiated"];
 
-/// The error of an incomplete answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{why}; the answer begins with {head}")]
-pub(crate) struct NotWhole {
-    why: String,
-    /// The beginning of the answer, escaped.
-    head: String,
-}
-
-/// The number of bytes of an answer that an error quotes.
-const HEAD_BYTES: usize = 120;
-
-impl NotWhole {
-    pub(super) fn new(why: impl Into<String>, answer: &[u8]) -> Self {
-        let head = answer.trim_ascii();
-        Self { why: why.into(), head: escaped(&head[..head.len().min(HEAD_BYTES)]) }
-    }
-}
-
 impl Document {
     /// Returns the type of document that answers an operation.
     pub fn of(operation: &str) -> Option<&'static Self> {
@@ -162,17 +142,17 @@ impl Document {
     }
 
     /// Verifies a document, and returns the edits that the client needs.
-    fn check(&self, seen: &Seen<'_>) -> Result<Vec<Edit>, String> {
+    fn check(&self, seen: &Seen<'_>) -> Result<Vec<Edit>, Gap> {
         let root = &*seen.all[0].name;
         // A service that has already sent status 200 reports a later failure in the same body.
         if root == "Error" && self.is_slow {
             return Ok(Vec::new());
         }
         if root != self.root && root != self.alias {
-            return Err(format!("it is <{root}>, not <{}>", self.root));
+            return Err(Gap::Root { root: root.to_owned(), expected: self.root });
         }
         if let Some(lacking) = self.needs.iter().find(|name| seen.text(name).is_none()) {
-            return Err(format!("there is no {lacking} in it"));
+            return Err(Gap::Lacks(lacking));
         }
         let mut counts = Vec::new();
         for (name, fields) in self.entries {
@@ -184,17 +164,14 @@ impl Document {
 
     /// Verifies that a listing has as many entries as it declares, and says where it continues if
     /// it is truncated. Either fault would lose entries without any error.
-    fn check_count(&self, seen: &Seen<'_>, counts: &[usize]) -> Result<(), String> {
+    fn check_count(&self, seen: &Seen<'_>, counts: &[usize]) -> Result<(), Gap> {
         let told = self.count.and_then(|name| seen.text(name));
         let all = counts.iter().sum();
         // Some services count keys only, not common prefixes.
         if let Some(told) = &told
             && ![Some(all), counts.first().copied()].contains(&told.parse().ok())
         {
-            return Err(format!(
-                "it says that it lists {}, and lists {all}",
-                escaped(told.as_bytes())
-            ));
+            return Err(Gap::Count { declared: told.to_string(), listed: all });
         }
         // A service that implements only ListObjects answers in that form, which has no count.
         let may_be_first_kind = self.count.is_some() && told.is_none();
@@ -202,7 +179,7 @@ impl Document {
         let says_where =
             self.next.is_none_or(|name| seen.text(name).is_some_and(|it| !it.is_empty()));
         if goes_on && !says_where && !may_be_first_kind {
-            return Err("there is more, and it does not say where".to_owned());
+            return Err(Gap::NoNextPage);
         }
         Ok(())
     }
@@ -269,7 +246,7 @@ impl<'d> Seen<'d> {
 
     /// Returns the number of entries of that name at any depth, after verifying that each has each
     /// of these fields exactly once.
-    fn entries(&self, name: &str, fields: &[&str]) -> Result<usize, String> {
+    fn entries(&self, name: &'static str, fields: &[&'static str]) -> Result<usize, Gap> {
         let mut count = 0;
         for (at, entry) in self.all.iter().enumerate() {
             if entry.depth == 0 || entry.name != name {
@@ -280,7 +257,7 @@ impl<'d> Seen<'d> {
             let own: Vec<_> = own.filter(|it| it.depth == entry.depth + 1).collect();
             for field in fields {
                 if own.iter().filter(|it| it.name == *field).count() != 1 {
-                    return Err(format!("there is a {name} without one {field} in it"));
+                    return Err(Gap::Field { entry: name, field });
                 }
             }
         }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
+use super::not_whole::Gap;
+
 /// An element and its position in the document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Element {
@@ -21,16 +23,16 @@ pub(super) struct Element {
 ///
 /// # Errors
 /// Returns the reason why the document is not well-formed.
-pub(super) fn elements(document: &[u8]) -> Result<Vec<Element>, String> {
+pub(super) fn elements(document: &[u8]) -> Result<Vec<Element>, Gap> {
     let mut reader = Reader::from_reader(document);
     let mut all = Vec::new();
     let mut open = Vec::new();
     loop {
         let begins_at = reader.buffer_position() as usize;
-        let event = reader.read_event().map_err(|error| error.to_string())?;
+        let event = reader.read_event()?;
         let ends_at = reader.buffer_position() as usize;
         if open.is_empty() && !may_be_outside(&event, &all) {
-            return Err("it is no document".to_owned());
+            return Err(Gap::NoDocument);
         }
         match event {
             Event::Start(tag) => {
@@ -41,12 +43,12 @@ pub(super) fn elements(document: &[u8]) -> Result<Vec<Element>, String> {
             // The reader itself verifies that an end tag matches the element opened last.
             Event::End(_) => {
                 let last: Option<&mut Element> = open.pop().and_then(|at: usize| all.get_mut(at));
-                let last = last.ok_or("an element ends that has not begun")?;
+                let last = last.ok_or(Gap::Unopened)?;
                 last.inside.end = begins_at;
                 last.all.end = ends_at;
             }
             Event::Eof if open.is_empty() => return Ok(all),
-            Event::Eof => return Err("it ends early".to_owned()),
+            Event::Eof => return Err(Gap::EndsEarly),
             _ => {}
         }
     }
@@ -72,7 +74,7 @@ fn element(tag: &BytesStart<'_>, depth: usize, all: Range<usize>) -> Element {
 mod tests {
     use super::*;
 
-    fn shown(document: &str) -> Result<String, String> {
+    fn shown(document: &str) -> Result<String, Gap> {
         let text = |element: &Element| {
             format!("{}{}={} ", element.depth, element.name, &document[element.inside.clone()])
         };
