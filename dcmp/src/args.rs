@@ -129,6 +129,13 @@ pub struct Args {
     #[command(flatten)]
     filters: FilterArgs,
 
+    /// Ignore directories that are empty, and those that contain only such ones
+    ///
+    /// A directory is compared if filters leave any entry in it or below it that is no directory,
+    /// in SOURCE or in TARGET.
+    #[arg(short = 'm', long, help_heading = "Filters", conflicts_with = "manifest")]
+    prune_empty_dirs: bool,
+
     #[command(flatten)]
     named: NamedArgs,
 
@@ -220,6 +227,7 @@ impl Args {
                 evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
                 hard_links: self.hard_links,
                 one_way: self.one_way,
+                prune_empty_dirs: self.prune_empty_dirs,
                 chosen_by_source: false,
                 bypass_cache: self.direct,
                 atime: if self.open_noatime { Atime::Preserved } else { Atime::Set },

@@ -12,6 +12,7 @@ mod directories;
 pub mod grouping;
 pub(crate) mod holes;
 pub mod options;
+mod prune;
 pub mod root;
 pub mod unlisted;
 mod verdict;
@@ -38,6 +39,7 @@ use lists::named::Named;
 use lists::part::PartWriter;
 use lists::shared_part::SharedPart;
 use options::CompareOptions;
+use prune::{HeldVerdict, Pruning};
 use root::CompareRoot;
 use sched::context::TaskContext;
 use sched::job::Job;
@@ -61,6 +63,8 @@ pub enum CompareTask {
     Walk(WalkTask),
     /// Compare chunks of a large file.
     Chunks(ChunkTask),
+    /// Give the verdicts on directories that were held because they could have no content.
+    Directories(Vec<HeldVerdict>),
     /// Give the verdict on a large file all of whose chunks are accounted for. Runs on its owner
     /// only.
     Conclude(u64),
@@ -95,6 +99,8 @@ pub struct CompareJob<'c> {
     unlisted: Option<Unlisted>,
     /// True once the walk is over: entries visited from then on are only in the tree.
     is_after_walk: AtomicBool,
+    /// The directories with content, where others do not count.
+    pruning: Option<Pruning>,
     /// The device numbers of both roots.
     root_devices: [Option<u64>; 2],
     /// The parts of Parquet lists that this rank writes, in the order of the options' expressions.
@@ -142,6 +148,7 @@ impl<'c> CompareJob<'c> {
             large: Chunked::default(),
             groups: Groups::default(),
             unlisted: None,
+            pruning: options.prune_empty_dirs.then(Pruning::default),
             is_after_walk: AtomicBool::new(false),
             root_devices: [root.source.device().ok(), root.target.device().ok()],
             parts: Vec::new(),
@@ -370,6 +377,7 @@ impl Job for CompareJob<'_> {
             CompareTask::Walk(task) => walk::run(self, task, worker, context),
             CompareTask::Chunks(task) => self.run_chunks(task, worker, context),
             CompareTask::Conclude(file) => self.conclude(file, worker, context),
+            CompareTask::Directories(verdicts) => self.give_held(&verdicts, worker, context),
         }
         self.account.settle(&mut worker.gathered);
     }
@@ -381,7 +389,9 @@ impl Job for CompareJob<'_> {
         context: &TaskContext<'_, Self>,
     ) {
         match task {
-            CompareTask::Walk(_) => worker.gathered.tally.cancelled_tasks += 1,
+            CompareTask::Walk(_) | CompareTask::Directories(_) => {
+                worker.gathered.tally.cancelled_tasks += 1;
+            }
             CompareTask::Chunks(task) => self.give_up_chunks(&task, context),
             CompareTask::Conclude(file) => self.conclude(file, worker, context),
         }

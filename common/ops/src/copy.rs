@@ -30,6 +30,7 @@ pub mod options;
 mod overlap;
 pub mod plan;
 mod policy;
+pub mod prune;
 pub mod resume;
 pub mod root;
 mod second_look;
@@ -59,6 +60,7 @@ use lists::shared_part::SharedPart;
 use manifest::Manifest;
 use moving::Moving;
 use options::CopyOptions;
+use prune::Pruning;
 use root::CopyRoot;
 use sched::context::TaskContext;
 use sched::job::Job;
@@ -123,6 +125,13 @@ impl<'c> CopyJob<'c> {
     #[must_use]
     pub fn with_moving(mut self, moving: Option<&'c Moving<'c>>) -> Self {
         self.env.moving = moving;
+        self
+    }
+
+    /// Sets the record of directories without content, where those are left out.
+    #[must_use]
+    pub fn pruned_by(mut self, pruning: Option<&'c Pruning>) -> Self {
+        self.env.pruning = pruning;
         self
     }
 
@@ -226,6 +235,7 @@ impl Job for CopyJob<'_> {
             CopyTask::Linked(file) => self.copy_linked(file, cx),
             CopyTask::Links(links) => make_links(links, &self.upkeep, cx),
             CopyTask::Complete(entry) => cx.remove_later(&entry),
+            CopyTask::Directory(dir_ref) => self.upkeep.directories.make_on_root(&dir_ref, cx),
             CopyTask::RemoveBatch => cx.remove_batch(),
             CopyTask::RemoveSources(blocks) => cx.remove_sources(&blocks),
         }
@@ -236,7 +246,7 @@ impl Job for CopyJob<'_> {
         let cx = &mut self.context(worker, context);
         let cancelled_tasks = &mut cx.worker.gathered.tally.cancelled_tasks;
         match task {
-            CopyTask::Walk(_) => *cancelled_tasks += 1,
+            CopyTask::Walk(_) | CopyTask::Directory(_) => *cancelled_tasks += 1,
             CopyTask::Chunks(task) => self.large.give_up_chunks(&task, cx.task),
             CopyTask::Commit(file) => self.end_large(file, cx),
             CopyTask::Verify(VerifyTask::File(_)) => give_up_file(cx),
@@ -262,6 +272,7 @@ impl Job for CopyJob<'_> {
         match message {
             CopyMessage::Chunks(done) => self.large.chunks_done(done, context),
             CopyMessage::Verify(task) => context.push_pinned(CopyTask::Verify(task)),
+            CopyMessage::Directory(dir_ref) => context.push_pinned(CopyTask::Directory(dir_ref)),
             CopyMessage::Verified(complete) => {
                 self.upkeep.verification.was_verified();
                 if let Some(entry) = complete {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::options::CopyOptions;
+use crate::copy::prune::Pruning;
 use crate::copy::root::CopyRoot;
 use crate::copy::{OWNER_ALL, Plain, mode_alone, of_old_directory, widen};
 use crate::walk::account::{self, Account, Gathered};
@@ -59,6 +60,8 @@ pub struct Met {
     directory: RootedPath,
     /// The mode of the directory before this job changed it.
     mode: u32,
+    /// True if the source has the directory, too, but without content.
+    is_pruned: bool,
 }
 
 /// A task of the deletion.
@@ -96,6 +99,8 @@ pub struct DeleteJob<'c> {
     /// The device and inode numbers of the sources, which are never deleted, whichever way the walk
     /// reaches them.
     sources: HashSet<(u64, u64)>,
+    /// Directories without content, where those count as extraneous.
+    pruning: Option<&'c Pruning>,
     /// The directories that stay and whose attributes the deletion has changed.
     changed: DirectoryRecords,
 }
@@ -124,8 +129,24 @@ impl<'c> DeleteJob<'c> {
             widened_from: Mutex::default(),
             kept: Mutex::default(),
             sources: roots.iter().filter_map(identity_of_source).collect(),
+            pruning: None,
             changed: DirectoryRecords::default(),
         }
+    }
+
+    /// Adds the directories of the target that have no content in the source, to be removed if they
+    /// are empty then. Every rank must know all directories with content.
+    #[must_use]
+    pub fn pruned_by(mut self, pruning: Option<&'c Pruning>) -> Self {
+        let met = self.met.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for directory in pruning.iter().flat_map(|pruning| pruning.empty_in_target()) {
+            let depth = directory.1.split(|byte| *byte == b'/').count() as u32;
+            // The attributes of one that stays were recorded when it was met.
+            let pruned = Met { directory, mode: OWNER_ALL, is_pruned: true };
+            met.entry(depth).or_default().push(pruned);
+        }
+        self.pruning = pruning;
+        self
     }
 
     /// Returns the counts of what was deleted, or would be.
@@ -312,6 +333,11 @@ impl<'c> DeleteJob<'c> {
         let source = &*self.roots[dir_ref.root() as usize].source;
         let found = dir_ref.source_dir(source).and_then(|dir| dir.stat(name));
         match found {
+            // An empty directory that is left out does not keep its name.
+            Ok(found) if found.kind == Kind::Directory && kind != Kind::Directory => {
+                let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
+                Ok(!self.pruning.is_some_and(|it| it.is_empty(dir_ref.root(), &below)))
+            }
             Ok(found) => Ok(kind != Kind::Directory || found.kind == Kind::Directory),
             Err(error) if matches!(error.cause, Cause::System(libc::ENOTDIR | libc::ELOOP)) => {
                 Ok(false)
@@ -327,12 +353,12 @@ impl<'c> DeleteJob<'c> {
     /// Removes a directory when everything below it was handled, or restores its mode if it stays.
     fn remove_directory(&self, met: &Met, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         let (root, path) = &met.directory;
-        if self.lock_kept().contains(&met.directory) {
+        if self.lock_kept().contains(&met.directory) || self.is_protected(met) {
             worker.tally.synced.non_empty_directories += 1;
         } else if self.mode != Mode::Delete {
             self.count(*root, path, Kind::Directory, worker, context);
         } else {
-            match self.remove_empty(*root, path) {
+            match self.remove_empty(*root, path, met.is_pruned) {
                 Err(side_error) if is_gone(&side_error) => return,
                 Ok(()) => {
                     worker.tally.synced.deleted.count(Kind::Directory);
@@ -348,6 +374,18 @@ impl<'c> DeleteJob<'c> {
             }
         }
         self.give_back_mode(met, worker, context);
+    }
+
+    /// True if filters protect an entry in a directory that is left out, or it must stay itself.
+    fn is_protected(&self, met: &Met) -> bool {
+        let Some(pruning) = self.pruning.filter(|_| met.is_pruned) else { return false };
+        let (root, path) = &met.directory;
+        let must_stay = || {
+            let path = RelPath::checked(path)?;
+            let dir = self.target_store(*root).open_dir(&path).ok()?;
+            self.must_stay(*root, &*dir, &dir.metadata().ok()?).ok()
+        };
+        pruning.protects(*root, path) || must_stay() == Some(true)
     }
 
     /// Restores the mode of a directory that stays, after everything below it was handled.
@@ -373,14 +411,14 @@ impl<'c> DeleteJob<'c> {
     }
 
     /// Removes a directory by rmdir(2), which fails if something has appeared in it meanwhile.
-    fn remove_empty(&self, root: u32, path: &[u8]) -> Result<(), SideError> {
+    fn remove_empty(&self, root: u32, path: &[u8], is_pruned: bool) -> Result<(), SideError> {
         let torn = || Op::Remove.errno(libc::EINVAL);
         let path = RelPath::checked(path).ok_or_else(torn).at(Side::Target)?;
         let (parent, name) = path.split_last().ok_or_else(torn).at(Side::Target)?;
         let dir_ref = DirRef::at(root, parent);
         // A directory that the source has too by now stays, and so does one of which the source
         // cannot be asked.
-        if self.source_has(&dir_ref, &name, Kind::Directory)? {
+        if !is_pruned && self.source_has(&dir_ref, &name, Kind::Directory)? {
             return Err(Op::Remove.errno(STILL_FULL)).at(Side::Target);
         }
         let in_source = dir_ref.source_dir(&*self.roots[root as usize].source);
@@ -491,6 +529,7 @@ mod tests {
             record: None,
             verify: Verify::Nothing,
             remove_source: false,
+            prune_empty_dirs: false,
             job: JobFacts::here(),
         }
     }
@@ -510,7 +549,8 @@ mod tests {
             let roots = [CopyRoot::of(Box::new(source), Box::new(store))];
             let (all, options) = (Selection::all(), options());
             let job = DeleteJob::new(&roots, &all, Mode::Delete, &options);
-            let failed = job.remove_empty(0, b"d/x").err().map(|it| (it.side, it.error.cause));
+            let failed =
+                job.remove_empty(0, b"d/x", false).err().map(|it| (it.side, it.error.cause));
             let expected = (Side::Source, Cause::System(libc::EIO));
             assert_eq!(failed, (!is_answered).then_some(expected));
             assert_eq!(there.exists(), !is_answered);

@@ -11,7 +11,6 @@
 
 pub(crate) mod copied;
 mod directories;
-mod retained;
 pub mod root;
 mod waiting;
 
@@ -23,12 +22,12 @@ use serde::{Deserialize, Serialize};
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::dir_ref::DirRef;
 use crate::walk::hopeless::Hopeless;
+use crate::walk::marked_dirs::MarkedDirs;
 use crate::walk::packed::{Block, Packed};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use copied::Copied;
 use lists::named::Named;
-use retained::RetainedDirs;
 use root::RemoveRoot;
 use sched::context::TaskContext;
 use sched::job::Job;
@@ -99,7 +98,7 @@ pub struct RemoveJob<'c> {
     account: Account,
     hopeless: Hopeless,
     met: Mutex<BTreeMap<u32, (Level, Packed<Stamp>)>>,
-    retained: RetainedDirs,
+    retained: MarkedDirs,
     waiting: Waiting,
 }
 
@@ -120,7 +119,7 @@ impl<'c> RemoveJob<'c> {
             account: Account::recording(options.record),
             hopeless: Hopeless::default(),
             met: Mutex::default(),
-            retained: RetainedDirs::default(),
+            retained: MarkedDirs::default(),
             waiting: Waiting::new(roots.len()),
         }
     }

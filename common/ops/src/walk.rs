@@ -13,6 +13,7 @@ pub mod in_order;
 pub mod list;
 pub mod listed;
 mod listing;
+pub mod marked_dirs;
 mod name_set;
 mod named;
 pub mod packed;

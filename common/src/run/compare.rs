@@ -177,7 +177,23 @@ impl<'c> WatchedComparison<'_, 'c> {
                 |session, again, phase, reporter| self.list_again(session, again, phase, reporter),
             );
         }
+        self.give_held(session, &mut phase, reporter);
         phase
+    }
+
+    /// Gives the verdicts on directories that had to wait until the walk was over.
+    fn give_held(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        phase: &mut Phase,
+        reporter: &mut Reporter,
+    ) {
+        let Some(seeds) = self.job.held_verdicts(session.mail) else { return };
+        let settings = session.settings(self.threads);
+        let counters = engine::run(&*self.job, seeds, reporter, session.mail, settings);
+        reporter.phase_ended();
+        phase.0.add(&self.job.take_tally());
+        phase.1.add(&counters);
     }
 
     fn watched(&self) -> Watched<'c> {

@@ -14,6 +14,7 @@ use ops::copy::leftovers::Leftovers;
 use ops::copy::moving::Moving;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
+use ops::copy::prune::Pruning;
 use ops::copy::root::{CopyRoot, RootPlan};
 use ops::copy::{CopyJob, Stage};
 use ops::journal::Journal;
@@ -42,6 +43,7 @@ pub(super) struct Copying<'r> {
     pub journal: Option<&'r Journal>,
     pub manifest: &'r SharedPart,
     pub moving: Option<&'r Moving<'r>>,
+    pub pruning: Option<&'r Pruning>,
     pub stage: Stage,
     /// I/O threads of a rank, at most.
     pub threads_max: u32,
@@ -55,6 +57,7 @@ impl<'r> Copying<'r> {
             .with_journal(self.journal)
             .with_manifest(self.manifest)
             .with_moving(self.moving)
+            .pruned_by(self.pruning)
             .at_stage(self.stage)
             .verified_by(session.verifier())
     }
@@ -141,7 +144,9 @@ impl<'r> Copying<'r> {
     ) -> Phase {
         let settings = session.settings(args.threads);
         let (blocks, restricted) = directories.into_parts();
-        let job = FinishJob::new(self.roots, self.options, fatal_errno);
+        let deletes = self.options.sync.as_ref().is_some_and(|sync| sync.delete);
+        let job = FinishJob::new(self.roots, self.options, fatal_errno)
+            .pruned_by(self.pruning.filter(|_| deletes));
         let seeds = blocks.into_iter().map(FinishTask::Block).collect();
         let mut counters = engine::run(&job, seeds, reporter, session.mail, settings);
         let restricted = gather(session.mail, &restricted);

@@ -448,6 +448,7 @@ fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Choice> {
         ("--max-age", unless(max_age, &None)),
         ("--max-depth", unless(max_depth, &None)),
         ("--one-file-system", yes(*one_file_system)),
+        ("--prune-empty-dirs", yes(options.prune_empty_dirs)),
         // Without it modes are the source's.
         (
             UMASK,

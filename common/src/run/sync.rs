@@ -99,7 +99,7 @@ struct Sync<'r, 's, 'c> {
     phase: Phase,
 }
 
-impl Sync<'_, '_, '_> {
+impl<'r> Sync<'r, '_, '_> {
     /// Deletes what may be deleted, copies what waited for that, then sets the directories' attributes.
     fn clean_up(
         mut self,
@@ -107,11 +107,12 @@ impl Sync<'_, '_, '_> {
         delete_max: Option<u64>,
         reporter: &mut Reporter,
     ) -> (Exit, Phase) {
-        let Leftovers { mut directories, extras, deferred, .. } = leftovers;
+        let Leftovers { mut directories, mut extras, deferred, .. } = leftovers;
         let mut verdict = Exit::Ok;
         if self.copying.options.sync.as_ref().is_some_and(|sync| sync.delete) {
             match CompleteWalk::prove(&self.totals()) {
                 Ok(proof) => {
+                    extras.append(self.pruned());
                     let deletion_set = DeletionSet::extras(extras, &proof);
                     let (exit, changed) = self.delete_extras(deletion_set, delete_max, reporter);
                     verdict = exit;
@@ -160,6 +161,17 @@ impl Sync<'_, '_, '_> {
         leftovers.directories
     }
 
+    /// Tells all ranks which directories have content; returns what the target has on this rank in place of some
+    /// that have none.
+    fn pruned(&mut self) -> Extras {
+        let Some(pruning) = self.copying.pruning else { return Extras::default() };
+        let news = gather(self.session.mail, &pruning.take_news());
+        for of_rank in broadcast(self.session.mail, news) {
+            pruning.extend(&of_rank);
+        }
+        pruning.take_extras()
+    }
+
     /// Counts of all ranks together.
     fn totals(&mut self) -> Tally {
         let all = gather(self.session.mail, &self.phase.0);
@@ -194,12 +206,7 @@ impl Sync<'_, '_, '_> {
 
     /// How many entries would be deleted on all ranks.
     fn count(&mut self, deletion_set: &DeletionSet, reporter: &mut Reporter) -> u64 {
-        let job = DeleteJob::new(
-            self.copying.roots,
-            self.copying.selection,
-            Mode::Count,
-            self.copying.options,
-        );
+        let job = self.deletion(Mode::Count);
         self.run_deletion(&job, deletion_set.to_count(), reporter);
         let counts = gather(self.session.mail, &job.tally().synced.deleted.total());
         broadcast(self.session.mail, counts.map(|counts| counts.iter().sum()))
@@ -211,18 +218,23 @@ impl Sync<'_, '_, '_> {
         mode: Mode,
         reporter: &mut Reporter,
     ) -> DirectoryRecords {
-        let any = gather(self.session.mail, &!deletion_set.is_empty());
+        let job = self.deletion(mode);
+        let is_any = !deletion_set.is_empty() || !job.depths().is_empty();
+        let any = gather(self.session.mail, &is_any);
         let any = any.map(|any| any.contains(&true));
         if !broadcast(self.session.mail, any) {
             return DirectoryRecords::default();
         }
-        let job =
-            DeleteJob::new(self.copying.roots, self.copying.selection, mode, self.copying.options);
         reporter.phase_ended();
         let counters = self.run_deletion(&job, deletion_set.into_tasks(), reporter);
         self.phase.0.add(&job.tally());
         self.phase.1.add(&counters);
         job.into_changed()
+    }
+
+    fn deletion(&self, mode: Mode) -> DeleteJob<'r> {
+        let Copying { roots, selection, options, pruning, .. } = self.copying;
+        DeleteJob::new(roots, selection, mode, options).pruned_by(pruning)
     }
 
     /// First what is in directories, then, the deepest level first, those in which nothing stays.

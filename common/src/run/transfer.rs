@@ -25,6 +25,7 @@ use ops::copy::leftovers::Leftovers;
 use ops::copy::moving::Moving;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
+use ops::copy::prune::Pruning;
 use ops::copy::root::{CopyRoot, RootTarget};
 use ops::remove::RemoveJob;
 use ops::resolver::StoreResolver;
@@ -144,7 +145,7 @@ fn course<T: Transfer>(
     let sources = moving::open(session, (&resolver, &plan), (&roots, &options), &mut reporter)?;
     let matcher = Matcher::new(&MatchOptions::default()).map_err(|why| session.refuse(&why))?;
     let how = moving::options(&options);
-    let filters = (&selection, &matcher);
+    let (filters, pruning) = ((&selection, &matcher), Pruning::default());
     let removal =
         sources.as_ref().map(|it| RemoveJob::new(it, filters, opened.named.as_ref(), how));
     let moving = removal.as_ref().map(|removal| Moving::new(&roots, removal));
@@ -155,6 +156,7 @@ fn course<T: Transfer>(
         journal: resume_state.journal.as_ref(),
         manifest: &manifest.part,
         moving: moving.as_ref(),
+        pruning: options.prune_empty_dirs.then_some(&pruning),
         stage: Stage::Walk,
         threads_max: threads_max(session, &resolver, args),
     };

@@ -87,6 +87,7 @@ fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
         evidence: Evidence::Checksums,
         hard_links: options.hard_links == HardLinks::Keep,
         one_way: !deletes,
+        prune_empty_dirs: false,
         // As the copy chose.
         chosen_by_source: true,
         bypass_cache: true,

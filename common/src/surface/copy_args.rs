@@ -34,6 +34,14 @@ pub struct CopyArgs {
     #[command(flatten)]
     pub filters: FilterArgs,
 
+    /// Leave out directories that would be empty, and those that would contain only such ones
+    ///
+    /// A directory is copied if filters leave any entry in it or below it that is no directory.
+    /// Directories that TARGET has already stay, unless dsync --delete is given, which also deletes
+    /// those of them that are empty at the end.
+    #[arg(short = 'm', long, help_heading = "Filters")]
+    prune_empty_dirs: bool,
+
     #[command(flatten)]
     named: NamedArgs,
 
@@ -120,6 +128,7 @@ impl CopyArgs {
             record: record.as_ref().map(|record| record.format),
             verify: self.verify.verify(),
             remove_source: false,
+            prune_empty_dirs: self.prune_empty_dirs,
             job,
         };
         CopyWishes {

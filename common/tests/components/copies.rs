@@ -79,6 +79,7 @@ fn options() -> CopyOptions {
         record: None,
         verify: Verify::Nothing,
         remove_source: false,
+        prune_empty_dirs: false,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
     }
 }

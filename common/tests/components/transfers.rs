@@ -48,6 +48,7 @@ fn options(transfer: Transfer) -> CopyOptions {
         record: None,
         verify: Verify::Nothing,
         remove_source: false,
+        prune_empty_dirs: false,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
     }
 }

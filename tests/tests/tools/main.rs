@@ -57,6 +57,7 @@ mod oracle;
 mod overlapping;
 mod power_loss;
 mod prefetch;
+mod pruned;
 mod records;
 mod remove;
 mod remove_objects;

@@ -145,6 +145,9 @@ impl Case {
         if random.bool() {
             case.add_rules(random);
         }
+        if has(random, 3) {
+            case.both("--prune-empty-dirs", "--prune-empty-dirs");
+        }
         // Names that are one file at the target alone: rsync gives it the attributes of each in turn.
         case.target = case.target.map(|target| {
             // A name that is left out keeps what it has, where rsync changes the file that it is a name of.

@@ -33,6 +33,8 @@ pub struct CompareOptions {
     pub hard_links: bool,
     /// True if extraneous entries of the target do not count.
     pub one_way: bool,
+    /// True if directories without content count on neither side.
+    pub prune_empty_dirs: bool,
     /// True if filters by size and age apply to the source alone; otherwise an entry that is
     /// selected on either side is compared.
     pub chosen_by_source: bool,

@@ -2,6 +2,7 @@
 
 use super::content::Buffers;
 use super::options::CompareOptions;
+use super::prune::Pruning;
 use super::{CompareJob, Fields, Findings, Presence};
 use crate::walk::account::Gathered;
 use crate::walk::dir_ref::DirRef;
@@ -65,8 +66,25 @@ impl CompareWorker {
 pub(super) type Sides<'m> = (Option<&'m Metadata>, Option<&'m Metadata>);
 
 impl CompareJob<'_> {
-    /// Gives the verdict on an entry. A directory itself has an empty name.
+    /// Gives the verdict on an entry, or holds it until it is known whether a directory counts. A
+    /// directory itself has an empty name.
     pub(super) fn change_test(
+        &self,
+        dir_ref: &DirRef,
+        name: &Name,
+        sides: Sides<'_>,
+        findings: Findings,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) {
+        let holds = |pruning: &Pruning| pruning.holds((dir_ref, name), sides, findings);
+        if !self.pruning.as_ref().is_some_and(holds) {
+            self.give(dir_ref, name, sides, findings, worker, context);
+        }
+    }
+
+    /// Gives a verdict.
+    pub(super) fn give(
         &self,
         dir_ref: &DirRef,
         name: &Name,

@@ -3,8 +3,8 @@
 use super::attributes;
 use super::env::Env;
 use super::resume;
-use std::collections::HashSet;
-use std::collections::hash_map::DefaultHasher;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,8 +27,11 @@ use types::path::RelPath;
 #[derive(Default)]
 pub(super) struct Directories {
     pub records: DirectoryRecords,
-    /// Hashes of the paths of directories that were created without a walk to them.
-    reached: Mutex<HashSet<u64>>,
+    /// Directories that were created without a walk to them, or later than that: the hash of each
+    /// path, and whether it could be created.
+    reached: Mutex<HashMap<u64, Result<(), Skip>>>,
+    /// Directories that rank 0 has planned later than the walk, for all ranks.
+    pub(super) planned: Mutex<HashSet<RootedPath>>,
     /// Timestamps of directories that were listed again.
     pub(super) new_times: Mutex<Vec<(RootedPath, Times)>>,
 }
@@ -48,15 +51,7 @@ impl Directories {
             cx.env.xattrs_of(|| dir_ref.source_dir(&*cx.env.root(dir_ref).source)?.xattrs(None))?;
         cx.reason = Reason::default();
         let attributes = match make_here(cx.env, dir_ref, metadata).at(Side::Target)? {
-            Made::New => {
-                dir_ref.set_trees(Trees::SourceOnly);
-                cx.reason.is_new = true;
-                cx.plan_line("create directory", dir_ref, b"");
-                let plain = plain(cx.env, dir_ref, metadata).at(Side::Target)?;
-                let attributes = policy::of_new_directory(cx.env.options, metadata, xattrs, plain);
-                give_rights(cx.env, dir_ref, attributes.as_ref());
-                attributes
-            }
+            Made::New => attributes_of_new(dir_ref, metadata, xattrs, cx)?,
             Made::Existed if cx.env.options.sync.is_some() => {
                 let attributes = self.sync_attributes(dir_ref, metadata, xattrs, cx)?;
                 self.record(cx.env, dir_ref, attributes.as_ref());
@@ -85,7 +80,7 @@ impl Directories {
 
     /// Records the attributes that a directory gets at the end of the job, if any. Where writes are
     /// discarded there is nothing to set, and the end of the job opens no directory again.
-    fn record(&self, env: &Env<'_>, dir_ref: &DirRef, attributes: Option<&Attributes>) {
+    pub(super) fn record(&self, env: &Env<'_>, dir_ref: &DirRef, attributes: Option<&Attributes>) {
         if let Some(attributes) = attributes.filter(|_| !env.target(dir_ref).discards_writes()) {
             self.records.add(dir_ref, attributes);
         }
@@ -123,6 +118,25 @@ impl Directories {
         dir_ref: &Arc<DirRef>,
         cx: &mut Context<'_, '_>,
     ) -> Result<(), Skip> {
+        self.for_each_above(dir_ref, cx, |dir_ref, cx| {
+            if dir_ref.path().is_root() && cx.env.root(dir_ref).target_metadata.is_none() {
+                // A dry run has a target that does not exist.
+                dir_ref.set_trees(Trees::SourceOnly);
+            }
+            let source = &*cx.env.root(dir_ref).source;
+            let looked = dir_ref.source_dir(source).and_then(|dir| dir.metadata());
+            self.make_directory(dir_ref, &looked.at(Side::Source)?, cx)
+        })
+    }
+
+    /// Does something with a directory and all above it, the root first, once on this rank. `Err`
+    /// excludes the entries of the directory, after the failure was reported.
+    pub(super) fn for_each_above<'t, 'c>(
+        &self,
+        dir_ref: &Arc<DirRef>,
+        cx: &mut Context<'t, 'c>,
+        mut act: impl FnMut(&Arc<DirRef>, &mut Context<'t, 'c>) -> Result<(), SideError>,
+    ) -> Result<(), Skip> {
         // Other threads that need these directories wait until they exist.
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         let mut path = RelPath::root();
@@ -132,20 +146,15 @@ impl Directories {
                 let name = CString::new(components[end - 1]).map_err(|_| Skip)?;
                 path = path.child(&name);
             }
-            if reached.insert(hash_of(&path)) {
-                let dir_ref = Arc::new(DirRef::at(dir_ref.root(), path.clone()));
-                if path.is_root() && cx.env.root(&dir_ref).target_metadata.is_none() {
-                    // A dry run has a target that does not exist.
-                    dir_ref.set_trees(Trees::SourceOnly);
-                }
-                let source = &*cx.env.root(&dir_ref).source;
-                let looked = dir_ref.source_dir(source).and_then(|dir| dir.metadata());
-                let made = looked
-                    .at(Side::Source)
-                    .and_then(|metadata| self.make_directory(&dir_ref, &metadata, cx));
-                if let Err(side_error) = made {
-                    cx.fail(&dir_ref, b"", side_error);
-                    return Err(Skip);
+            match reached.entry(hash_of(dir_ref.root(), &path)) {
+                Entry::Occupied(made) => (*made.get())?,
+                Entry::Vacant(vacant) => {
+                    let dir_ref = Arc::new(DirRef::at(dir_ref.root(), path.clone()));
+                    let made = act(&dir_ref, cx).map_err(|side_error| {
+                        cx.fail(&dir_ref, b"", side_error);
+                        Skip
+                    });
+                    (*vacant.insert(made))?;
                 }
             }
         }
@@ -215,6 +224,22 @@ impl Directories {
     }
 }
 
+/// Notes that a directory is new, and returns the attributes that it gets at the end.
+pub(super) fn attributes_of_new(
+    dir_ref: &DirRef,
+    metadata: &Metadata,
+    xattrs: Option<Xattrs>,
+    cx: &mut Context<'_, '_>,
+) -> Result<Option<Attributes>, SideError> {
+    dir_ref.set_trees(Trees::SourceOnly);
+    cx.reason.is_new = true;
+    cx.plan_line("create directory", dir_ref, b"");
+    let plain = plain(cx.env, dir_ref, metadata).at(Side::Target)?;
+    let attributes = policy::of_new_directory(cx.env.options, metadata, xattrs, plain);
+    give_rights(cx.env, dir_ref, attributes.as_ref());
+    Ok(attributes)
+}
+
 /// Sets the attributes of a new directory at once where the job may be interrupted and resumed: the
 /// directory may have been renamed in the source by then, so that no walk comes to it again.
 fn give_rights(env: &Env<'_>, dir_ref: &DirRef, attributes: Option<&Attributes>) {
@@ -258,7 +283,11 @@ fn plain_of_made(env: &Env<'_>, dir_ref: &DirRef, source: &Metadata) -> Result<P
 /// Creates a directory below the root; the root itself was created or found before the walk began.
 /// In a synchronisation, an existing directory is only opened, later, and nothing is tried that
 /// could change anything.
-fn make_here(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> Result<Made, Error> {
+pub(super) fn make_here(
+    env: &Env<'_>,
+    dir_ref: &DirRef,
+    metadata: &Metadata,
+) -> Result<Made, Error> {
     let Some((parent, name)) = dir_ref.path().split_last() else {
         return Ok(if dir_ref.is_fresh() { Made::New } else { Made::Existed });
     };
@@ -298,8 +327,8 @@ fn widen(env: &Env<'_>, dir_ref: &DirRef) -> Result<Option<u32>, Error> {
 
 /// Hashes a path. A collision would leave one directory uncreated, which its entries would then
 /// report.
-fn hash_of(path: &RelPath) -> u64 {
+fn hash_of(root: u32, path: &RelPath) -> u64 {
     let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
+    (root, path).hash(&mut hasher);
     hasher.finish()
 }

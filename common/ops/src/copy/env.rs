@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::moving::Moving;
 use super::options::{CopyOptions, SyncOptions, Verify};
+use super::prune::Pruning;
 use super::root::{CopyRoot, RealPaths};
 use crate::compare::options::Evidence;
 use crate::journal::{Journal, TargetFile};
@@ -55,6 +56,8 @@ pub(super) struct Env<'c> {
     pub journal: Option<&'c Journal>,
     /// Move that removes the source of what is complete, if one is requested.
     pub moving: Option<&'c Moving<'c>>,
+    /// Directories with and without content, where the latter are left out.
+    pub pruning: Option<&'c Pruning>,
     /// Watch over the directories of the source during the walk.
     pub watch: Option<Watch>,
     pub account: Account,
@@ -87,6 +90,7 @@ impl<'c> Env<'c> {
             has_manifest: false,
             journal: None,
             moving: None,
+            pruning: None,
             watch: None,
             account: Account::recording(options.record),
             hopeless: Hopeless::default(),

@@ -46,6 +46,19 @@ impl Extras {
         batches.retain(|(dir_ref, _)| is_kept(dir_ref));
     }
 
+    /// Drops the entries that are not to be kept.
+    pub(super) fn retain_names(&mut self, is_kept: impl Fn(&DirRef, &Name) -> bool) {
+        let all = std::mem::take(self).batches.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (dir_ref, mut names) in all {
+            let keep = |name: &Name, hint| {
+                if is_kept(&dir_ref, name) {
+                    self.add(&dir_ref, name, hint);
+                }
+            };
+            while names.take_first(|name, hint, _| keep(name, hint)).is_some() {}
+        }
+    }
+
     /// Records the directories that are in the way of deferred entries, for the deferred entries of
     /// some directories.
     pub(super) fn add_in_the_way(&self, deferred: &Self, is_of: impl Fn(&DirRef) -> bool) {
@@ -58,7 +71,7 @@ impl Extras {
     }
 
     /// Appends the entries that another phase has recorded.
-    pub(super) fn append(&mut self, other: Self) {
+    pub fn append(&mut self, other: Self) {
         let other = other.batches.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.batches.get_mut().unwrap_or_else(PoisonError::into_inner).extend(other);
     }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::options::CopyOptions;
+use super::prune::Pruning;
 use super::root::CopyRoot;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::dir_ref::DirRef;
@@ -100,6 +101,8 @@ pub struct FinishJob<'c> {
     roots: &'c [CopyRoot],
     /// Attributes that are preserved.
     keep: &'c Keep,
+    /// Directories without content, which may have been deleted.
+    pruning: Option<&'c Pruning>,
     hopeless: Hopeless,
     account: Account,
 }
@@ -110,7 +113,21 @@ impl<'c> FinishJob<'c> {
     pub fn new(roots: &'c [CopyRoot], options: &'c CopyOptions, fatal_errno: u64) -> Self {
         let (hopeless, account) =
             (Hopeless::after(fatal_errno), Account::recording(options.record));
-        Self { roots, keep: &options.keep, hopeless, account }
+        Self { roots, keep: &options.keep, pruning: None, hopeless, account }
+    }
+
+    /// Leaves out directories that were deleted because they have no content.
+    #[must_use]
+    pub fn pruned_by(mut self, pruning: Option<&'c Pruning>) -> Self {
+        self.pruning = pruning;
+        self
+    }
+
+    /// True if a directory was deleted because it has no content.
+    fn is_pruned(&self, record: &Record) -> bool {
+        let target = &*self.roots[record.root as usize].target;
+        let is_gone = |pruning: &Pruning| pruning.is_gone(target, record.root, &record.path);
+        self.pruning.is_some_and(is_gone)
     }
 
     /// Returns the counts of what was done.
@@ -125,6 +142,9 @@ impl<'c> FinishJob<'c> {
     }
 
     fn finish(&self, record: &Record, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
+        if self.is_pruned(record) {
+            return;
+        }
         let set = self.set(record).inspect(|preserved| worker.tally.count_lost(*preserved));
         let refused = set.as_ref().ok().and_then(|preserved| self.keep.refusal(*preserved));
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[record.root as usize];

@@ -43,6 +43,8 @@ pub struct CopyOptions {
     pub going_on: Option<GoingOn>,
     /// Verification of what was written.
     pub verify: Verify,
+    /// True if directories are left out that no entry other than a directory takes part below.
+    pub prune_empty_dirs: bool,
     /// True if the source of what is complete at the target is removed: a move.
     pub remove_source: bool,
     /// Format of the record of what is changed, where one is kept.
@@ -75,6 +77,11 @@ impl CopyOptions {
     pub fn check(&self) -> Result<(), String> {
         self.transfer.check()?;
         self.check_move()?;
+        if self.prune_empty_dirs && self.verify == Verify::All {
+            return Err("--verify all compares every directory, and --prune-empty-dirs leaves some out; use --verify \
+                        transferred, or dcmp --prune-empty-dirs"
+                .to_owned());
+        }
         let leaves_out = self.old_copy().is_some_and(|old| old.unchanged == Unchanged::LeftOut);
         if self.verify == Verify::All && leaves_out {
             return Err("--verify all compares the whole target, from which --compare-dest leaves files out; use \
@@ -98,6 +105,9 @@ impl CopyOptions {
         } else if self.symlinks == Symlinks::Follow {
             "--remove-source removes what it copies, and -L copies what links point to; leave out \
              one of them"
+        } else if self.prune_empty_dirs {
+            "--remove-source removes what it copies, and --prune-empty-dirs leaves directories out; \
+             leave out one of them"
         } else if self.verify == Verify::All {
             "--verify all compares with the source at the end, and --remove-source removes it; use \
              --verify transferred"

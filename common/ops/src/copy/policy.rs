@@ -274,6 +274,7 @@ mod tests {
             record: None,
             verify: Verify::Nothing,
             remove_source: false,
+            prune_empty_dirs: false,
             job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
         }
     }

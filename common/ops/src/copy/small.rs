@@ -15,7 +15,7 @@ use super::resume;
 use super::upkeep::Upkeep;
 use super::verify;
 use super::verify::Arrived;
-use crate::walk::Visit;
+use crate::walk::{Skip, Visit};
 use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
@@ -42,6 +42,9 @@ pub(super) fn copy_file(
         return Ok(Met::Other(metadata.kind));
     }
     if !cx.env.selection.admits(&metadata) {
+        return Ok(Met::Done(Handled::SKIPPED));
+    }
+    if upkeep.directories.has_content(entry.dir_ref, cx) == Err(Skip) {
         return Ok(Met::Done(Handled::SKIPPED));
     }
     // A synchronisation has asked before.

@@ -25,7 +25,7 @@ use crate::compare::content::{Way, is_same_file};
 use crate::compare::holes::Reading;
 use crate::walk::account;
 use crate::walk::dir_ref::DirRef;
-use crate::walk::{Visit, Visited};
+use crate::walk::{Skip, Visit, Visited};
 use store::{Dir, SourceFile};
 use types::entry::{Hint, Kind, Metadata, Preserved};
 use types::error::{At, Cause, Error, Op, Side, SideError};
@@ -76,6 +76,13 @@ impl CopyJob<'_> {
         if source.is_some_and(|source| !cx.env.selection.admits(&source)) {
             return Ok(Handled::SKIPPED);
         }
+        let Upkeep { directories, .. } = &self.upkeep;
+        if kind == Kind::Directory && cx.env.named.is_some() && cx.env.pruning.is_some() {
+            return Ok(Handled::directory(Visited::Directory));
+        }
+        if kind != Kind::Directory && directories.has_content(entry.dir_ref, cx) == Err(Skip) {
+            return Ok(Handled::SKIPPED);
+        }
         let target = look::at_target(cx.env, criteria, entry)?;
         let is_left = |source| self.links.leaves_for_links(entry, &source, target.as_ref(), cx);
         if source.is_some_and(is_left) {
@@ -92,6 +99,11 @@ impl CopyJob<'_> {
             Action::KeepInsteadOfDirectory => {
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(None, cx))
+            }
+            Action::MakeDirectory if cx.env.pruning.is_some() => {
+                let pruning = cx.env.pruning.filter(|_| target.is_some() && cx.env.deletes());
+                pruning.inspect(|pruning| pruning.found_in_the_way(entry));
+                Ok(Handled::directory(Visited::NewDirectory))
             }
             Action::MakeDirectory if target.is_some() && !criteria.mirrors => {
                 Err(Op::MakeDir.failed(Cause::KindDiffers)).at(Side::Target)

@@ -1,5 +1,7 @@
 //! Tasks of a copy, and messages between its ranks.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::linked::{LinkedFile, Links};
@@ -8,6 +10,7 @@ use super::verify::VerifyTask;
 use crate::chunked::{ChunkTask, ChunksDone};
 use crate::remove::copied::Copied;
 use crate::walk::WalkTask;
+use crate::walk::dir_ref::DirRef;
 use crate::walk::packed::Block;
 
 /// A task of the copy.
@@ -28,6 +31,8 @@ pub enum CopyTask {
     Links(Links),
     /// An entry that is complete at the target, and that this rank has written.
     Complete(Complete),
+    /// A directory that has content and that rank 0 plans or records for all ranks.
+    Directory(Arc<DirRef>),
     /// Complete entries of this rank whose copies are to be synced, and whose sources are removed
     /// then.
     RemoveBatch,
@@ -42,6 +47,8 @@ pub enum CopyMessage {
     Chunks(ChunksDone),
     /// Content to be read again.
     Verify(VerifyTask),
+    /// A directory that has content, to be planned or recorded once.
+    Directory(Arc<DirRef>),
     /// Report that content that the receiver has written was read again, with the entry if it is
     /// complete and its source is to be removed.
     Verified(Option<Complete>),

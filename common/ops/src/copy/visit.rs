@@ -2,6 +2,7 @@
 //! reports.
 
 use super::link;
+use super::prune;
 use super::small;
 use super::special;
 use super::sweep;
@@ -36,8 +37,11 @@ impl CopyJob<'_> {
         loop {
             let met = match kind {
                 Kind::File => small::copy_file(entry, links, large, upkeep, cx)?,
-                Kind::Symlink => link::copy_link(entry, links, cx)?,
                 Kind::Directory => return Ok(Handled::directory(Visited::Directory)),
+                _ if upkeep.directories.has_content(entry.dir_ref, cx) == Err(Skip) => {
+                    return Ok(Handled::SKIPPED);
+                }
+                Kind::Symlink => link::copy_link(entry, links, cx)?,
                 special if cx.env.is_made(entry, special) => {
                     special::copy_special(entry, links, cx)?
                 }
@@ -176,6 +180,10 @@ impl Visitor for CopyJob<'_> {
         worker: &mut CopyWorker,
         context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
+        if self.env.pruning.is_some() {
+            // The first entry that takes part creates it.
+            return Ok(());
+        }
         self.upkeep.directories.make_reachable(dir_ref, &mut self.context(worker, context))
     }
 
@@ -225,6 +233,14 @@ impl Visitor for CopyJob<'_> {
             cx.fail(dir_ref, b"", SideError { side: Side::Source, error });
             return Err(Skip);
         }
+        if self.env.named.is_some() && self.env.pruning.is_some()
+            || prune::waits(&self.env, dir_ref)
+        {
+            return Ok(());
+        }
+        if let Some(pruning) = self.env.pruning {
+            pruning.entered(&self.env, dir_ref, metadata);
+        }
         if self.env.named.is_some() {
             self.upkeep.directories.make_reachable(dir_ref, cx)?;
             cx.directory_copied(dir_ref, metadata);
@@ -257,9 +273,15 @@ impl Visitor for CopyJob<'_> {
         if let Some(moving) = self.env.moving {
             moving.removal.entry_stays(dir_ref);
         }
+        if let Some(pruning) = self.env.pruning.filter(|_| self.env.deletes()) {
+            pruning.left_out(dir_ref);
+        }
     }
 
     fn enter_again(&self, dir_ref: &Arc<DirRef>, metadata: &Metadata, _worker: &mut CopyWorker) {
+        if dir_ref.trees().side() == Side::Source && prune::waits(&self.env, dir_ref) {
+            return;
+        }
         self.upkeep.directories.take_times_again(&self.env, dir_ref, metadata);
     }
 

@@ -66,7 +66,7 @@ impl Visitor for DeleteJob<'_> {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         // The mode to restore is the one from before this job widened it.
         let mode = self.lock_widened().remove(&entry).unwrap_or(metadata.mode);
-        met.entry(depth).or_default().push(Met { directory: entry, mode });
+        met.entry(depth).or_default().push(Met { directory: entry, mode, is_pruned: false });
         if is_kept { Err(Skip) } else { Ok(()) }
     }
 

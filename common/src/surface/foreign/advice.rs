@@ -182,11 +182,6 @@ const ADVICE: &[Advice] = &[
         "a renamed file is copied anew",
     ),
     (For::Copying, &["--cvs-exclude", "-C", "-F"], IN_LISTS),
-    (
-        For::Copying,
-        &["--prune-empty-dirs", "-m"],
-        "empty directories are copied; find -type d -empty -delete removes them",
-    ),
     (For::Copying, &["--delete-from"], "name the paths to copy with --files-from"),
     (For::All, &["--numworkers"], ALL_RANKS),
     (For::Copying, &["--log-file-format"], RECORD),

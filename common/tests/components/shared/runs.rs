@@ -104,6 +104,7 @@ pub fn compare_options() -> CompareOptions {
         evidence: Evidence::Checksums,
         hard_links: false,
         one_way: false,
+        prune_empty_dirs: false,
         chosen_by_source: false,
         bypass_cache: false,
         atime: Atime::Set,
@@ -132,6 +133,7 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         record: None,
         verify: Verify::Nothing,
         remove_source: false,
+        prune_empty_dirs: false,
         job,
     }
 }

@@ -55,10 +55,35 @@ impl Case {
             }
         }
         self.leave_newer_links(&mut wanted, seen);
+        self.give_to_pruned(&mut wanted, seen);
         for path in seen.source.keys().filter(|path| self.is_equal_link(path, seen)) {
             wanted.insert(path.clone(), seen.ours[path].clone());
         }
         wanted
+    }
+
+    /// Sets the attributes of directories that have no content but stay, because the target had
+    /// them: rsync leaves them as they are.
+    fn give_to_pruned(&self, wanted: &mut Picture, seen: &Seen) {
+        let has_content = |path: &PathBuf| {
+            let is_in_both = |(below, it): (&PathBuf, &Entry)| {
+                below.starts_with(path)
+                    && it.kind != FileType::Directory
+                    && seen.source.contains_key(below)
+            };
+            seen.theirs.iter().any(is_in_both)
+        };
+        for (path, entry) in wanted {
+            let of = |tree: &Picture| tree.get(path).cloned();
+            let [source, before, ours] = [&seen.source, &seen.before, &seen.ours].map(of);
+            let (Some(source), Some(ours)) = (source, ours) else { continue };
+            if self.has("--prune-empty-dirs")
+                && before.as_ref() == Some(entry)
+                && !has_content(path)
+            {
+                *entry = self.as_kept(&source, &ours);
+            }
+        }
     }
 
     /// Restores names that stay because they are newer, and that rsync has made hard links of their

@@ -1,4 +1,5 @@
-//! Directories in which something stays, so that they and all directories above them stay, too.
+//! Directories that a job marks, each with all directories above it, on all ranks together: those in
+//! which something stays, and those with content.
 
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
@@ -7,10 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use types::path::parent;
 
-/// Hashes of eight bytes, one for each directory that stays and for each above it; all ranks have
-/// the same in the end.
+/// Hashes of eight bytes, one for each marked directory and for each above it; all ranks have the
+/// same in the end.
 #[derive(Debug, Default)]
-pub struct RetainedDirs(Mutex<Hashes>);
+pub struct MarkedDirs(Mutex<Hashes>);
 
 #[derive(Debug, Default)]
 struct Hashes {
@@ -19,12 +20,12 @@ struct Hashes {
     news: Vec<u64>,
 }
 
-impl RetainedDirs {
+impl MarkedDirs {
     fn lock(&self) -> MutexGuard<'_, Hashes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a directory in which something stays, and all directories above it.
+    /// Marks a directory, and all directories above it.
     pub fn add(&self, root: u32, path: &[u8]) {
         let mut hashes = self.lock();
         let mut above = Some(path);
@@ -39,7 +40,7 @@ impl RetainedDirs {
         }
     }
 
-    /// True if anything stays in a directory.
+    /// True if a directory is marked.
     pub fn has(&self, root: u32, path: &[u8]) -> bool {
         self.lock().all.contains(&hash_of(root, path))
     }
@@ -66,17 +67,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_above_what_stays_is_kept_and_told_once() {
-        let retained = RetainedDirs::default();
-        retained.add(1, b"a/b/c");
-        retained.add(1, b"a/b/d");
+    fn all_above_a_marked_one_is_marked_and_told_once() {
+        let marked = MarkedDirs::default();
+        marked.add(1, b"a/b/c");
+        marked.add(1, b"a/b/d");
         for path in [&b""[..], b"a", b"a/b", b"a/b/c", b"a/b/d"] {
-            assert!(retained.has(1, path));
+            assert!(marked.has(1, path));
         }
-        assert!(!retained.has(0, b"a") && !retained.has(1, b"a/bc"));
-        let news = retained.take_news();
-        assert_eq!((news.len(), retained.take_news().len()), (5, 0));
-        let other = RetainedDirs::default();
+        assert!(!marked.has(0, b"a") && !marked.has(1, b"a/bc"));
+        let news = marked.take_news();
+        assert_eq!((news.len(), marked.take_news().len()), (5, 0));
+        let other = MarkedDirs::default();
         other.extend(&news);
         assert!(other.has(1, b"a/b"));
     }
