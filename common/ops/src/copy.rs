@@ -26,6 +26,7 @@ pub mod linked;
 mod look;
 mod manifest;
 pub mod moving;
+mod on_their_way;
 pub mod options;
 mod overlap;
 pub mod plan;
@@ -205,7 +206,8 @@ impl<'c> CopyJob<'c> {
         context: &'t TaskContext<'t, Self>,
     ) -> Context<'t, 'c> {
         let (linked, reason, preserved) = (None, Reason::default(), Preserved::ALL);
-        Context { env: &self.env, worker, task: context, linked, reason, preserved }
+        let (env, may_wait) = (&self.env, false);
+        Context { env, worker, task: context, linked, reason, preserved, may_wait }
     }
 }
 
@@ -264,6 +266,7 @@ impl Job for CopyJob<'_> {
     }
 
     fn flush(&self, worker: &mut CopyWorker, context: &TaskContext<'_, Self>) {
+        on_their_way::end_all(&self.upkeep, &mut self.context(worker, context));
         self.env.account.flush(&mut worker.gathered, context);
         self.upkeep.manifest.append(&mut worker.rows);
     }

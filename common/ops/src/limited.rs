@@ -6,6 +6,7 @@ use host::throttle::{self, Throttle, add, give_back, take};
 use store::{
     Dir, DirDecorator, Made, NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt,
     SourceFile, SourceFileDecorator, StagedFile, StagedFileDecorator, Store, StoreDecorator,
+    Upcoming,
 };
 use types::content::chunk::Extent;
 use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Xattrs};
@@ -81,6 +82,25 @@ impl StoreDecorator for LimitedStore {
         operation();
         let inner = StoreDecorator::inner(self).open_dir(path)?;
         Ok(Arc::new(LimitedDir { inner, at: self.at }))
+    }
+
+    fn make_dir(&self, path: &RelPath, mode: u32) -> Result<Made> {
+        operation();
+        StoreDecorator::inner(self).make_dir(path, mode)
+    }
+
+    fn set_each(&self, directories: &[(RelPath, Attributes)]) -> Vec<Result<Preserved>> {
+        for _ in directories {
+            operation();
+        }
+        StoreDecorator::inner(self).set_each(directories)
+    }
+
+    fn look_each(&self, paths: &[RelPath]) -> Vec<Result<Metadata>> {
+        for _ in paths {
+            operation();
+        }
+        StoreDecorator::inner(self).look_each(paths)
     }
 
     fn look(&self, path: &RelPath) -> Result<Metadata> {
@@ -159,6 +179,11 @@ impl DirDecorator for LimitedDir {
     fn device_number(&self, name: &Name) -> Result<Option<u64>> {
         operation();
         self.inner.device_number(name)
+    }
+
+    fn ahead(&self, names: &[(&Name, Hint)], upcoming: Upcoming) -> Option<Arc<dyn Dir>> {
+        let inner = self.inner.ahead(names, upcoming)?;
+        Some(Arc::new(Self { inner, at: self.at }))
     }
 
     fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {

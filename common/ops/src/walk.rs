@@ -6,10 +6,12 @@
 //! tasks. A [`Visitor`] decides what is done with each entry.
 
 pub mod account;
+mod ahead;
 pub mod batch;
 pub mod dir_ref;
 pub mod hopeless;
 pub mod in_order;
+mod inspect;
 pub mod list;
 pub mod listed;
 mod listing;
@@ -20,13 +22,14 @@ pub mod packed;
 pub mod selection;
 pub mod watch;
 
-use std::ffi::CString;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use ahead::Ahead;
 use batch::NameBatch;
 use dir_ref::{DirRef, Rights, Trees};
+pub use inspect::{is_whole, look, whole};
 use listing::{Listing, Part, Sharing};
 use lists::named::Named;
 use lists::source::Piece;
@@ -34,15 +37,13 @@ use name_set::NameSet;
 use sched::context::TaskContext;
 use sched::job::Job;
 use selection::Selection;
-use store::opening::Symlinks;
-use store::{Dir, Store};
-use types::entry::{Hint, Kind, Metadata};
+use store::{Dir, Store, Upcoming};
+use types::entry::{Hint, Metadata};
 use types::error::{At, Cause, Error, Failure, Op, Side, SideError};
 use types::limits;
 use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
-use types::outcome::difference::Fields;
-use types::path::{Name, RelPath};
+use types::path::Name;
 use watch::Watch;
 
 /// A task of the walk.
@@ -192,6 +193,12 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         false
     }
 
+    /// Returns what visits of the entries of a directory use of most files, in the tree that is walked
+    /// and in the other one.
+    fn upcoming(&self, _dir_ref: &DirRef) -> [Option<Upcoming>; 2] {
+        [None, None]
+    }
+
     /// Adds what this thread has counted to the counts of its rank, in the middle of a long task.
     fn settle(&self, _worker: &mut Self::Worker) {}
 
@@ -215,6 +222,8 @@ pub struct Visit<'v> {
     pub dir_ref: &'v Arc<DirRef>,
     /// The open handle of that directory.
     pub dir: &'v Arc<dyn Dir>,
+    /// A handle of its counterpart that has what was requested of the entry ahead, if any was.
+    pub counterpart: Option<&'v Arc<dyn Dir>>,
     /// The name of the entry in the directory.
     pub name: &'v Name,
     /// The type of the entry according to the listing.
@@ -222,6 +231,13 @@ pub struct Visit<'v> {
     /// True if this thread visits the names of the directory in order, and must not be kept from
     /// inspecting the next: an entry that takes longer is left for [`Visited::Later`].
     pub in_order: bool,
+}
+
+impl Visit<'_> {
+    /// Opens the directory in the other tree.
+    pub fn target_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>, Error> {
+        self.counterpart.map_or_else(|| self.dir_ref.target_dir(store), |dir| Ok(Arc::clone(dir)))
+    }
 }
 
 /// A sign that the entries of a directory are excluded, after the visitor has reported why.
@@ -442,10 +458,12 @@ fn list_extras<V: Visitor>(
 ) -> Result<(), SideError> {
     let dir = target_dir(visitor, dir_ref)?;
     // A mount point in the target is another file system, from which `-x` also excludes deletion.
-    let metadata = dir.metadata().at(Side::Target)?;
-    let device = visitor.target(dir_ref.root()).map_or(Ok(metadata.device), Store::device);
-    if visitor.selection().stops_at(&metadata, device) {
-        return Ok(());
+    if visitor.selection().is_one_file_system() {
+        let metadata = dir.metadata().at(Side::Target)?;
+        let device = visitor.target(dir_ref.root()).map_or(Ok(metadata.device), Store::device);
+        if visitor.selection().stops_at(&metadata, device) {
+            return Ok(());
+        }
     }
     let extras = Arc::new(dir_ref.extras());
     let is_extra = |name: &Name, hint| {
@@ -475,9 +493,10 @@ fn visit_batch<V: Visitor>(
     context: &TaskContext<'_, V>,
 ) {
     let mut moved_in_batch = 0;
+    let mut ahead = Ahead::new(visitor, dir_ref);
     while !batch.is_empty() {
         // Work is offered to others only when somebody is idle, so batches need no tuned size.
-        if batch.len() > 1 && context.is_hungry() {
+        if batch.len() > 1 && batch.len() / 2 >= ahead.requested() && context.is_hungry() {
             let half = batch.split_off_half();
             context.push(WalkTask::Batch(Arc::clone(dir_ref), half).into());
         }
@@ -485,7 +504,10 @@ fn visit_batch<V: Visitor>(
             // Other threads can take the rest; in an interrupted job it is counted as cancelled.
             return context.push_behind(WalkTask::Batch(Arc::clone(dir_ref), batch).into());
         }
-        let visited = visit_first(visitor, (dir_ref, dir), (&mut batch, None), worker, context);
+        ahead.request(visitor, dir, &batch);
+        let handles = ahead.handles(dir);
+        let visited = visit_first(visitor, dir_ref, handles, (&mut batch, None), worker, context);
+        ahead.visited();
         if let Some(Visited::Done { moved_bytes }) = visited {
             moved_in_batch += moved_bytes;
         }
@@ -496,13 +518,15 @@ fn visit_batch<V: Visitor>(
 /// than an inspection is added to `later`.
 fn visit_first<V: Visitor>(
     visitor: &V,
-    (dir_ref, dir): (&Arc<DirRef>, &Arc<dyn Dir>),
+    dir_ref: &Arc<DirRef>,
+    (dir, counterpart): (&Arc<dyn Dir>, Option<&Arc<dyn Dir>>),
     (batch, later): (&mut NameBatch, Option<&mut NameBatch>),
     worker: &mut V::Worker,
     context: &TaskContext<'_, V>,
 ) -> Option<Visited> {
     batch.take_first(|name, hint, below| {
-        let entry = Visit { dir_ref, dir, name, hint, in_order: later.is_some() };
+        let in_order = later.is_some();
+        let entry = Visit { dir_ref, dir, counterpart, name, hint, in_order };
         let visited = visitor.visit(&entry, worker, context);
         if visited == Visited::Later {
             let later = later.expect("only an entry that is visited in order is left for later");
@@ -542,59 +566,5 @@ fn queue_or_visit<V: Visitor>(
     } else {
         let dir_ref = dir_ref.for_queue(visitor.source(dir_ref.root()));
         context.push(WalkTask::Batch(dir_ref, batch).into());
-    }
-}
-
-/// Inspects an entry of which the listing says too little, or a symbolic link that is to be
-/// followed.
-///
-/// # Errors
-/// Returns the error of [`Dir::stat`], `Dangling` for a link to nothing, or `Loop` for one to a
-/// directory above it.
-pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<Metadata, Error> {
-    let may_be_link = matches!(entry.hint, Hint::Symlink | Hint::Unknown);
-    let is_followed = symlinks == Symlinks::Follow && may_be_link;
-    let metadata = match entry.dir.stat(entry.name) {
-        // The listing contains the link itself, so what does not exist is its destination.
-        Err(error) if is_followed && entry.hint == Hint::Symlink && error.cause.is_vanished() => {
-            return Err(Op::Follow.failed(Cause::Dangling));
-        }
-        looked => looked?,
-    };
-    if is_followed
-        && metadata.kind == Kind::Directory
-        && leads_back(store, entry.dir_ref.path(), &metadata)?
-    {
-        return Err(Op::Follow.failed(Cause::Loop));
-    }
-    Ok(metadata)
-}
-
-/// Returns all metadata of an entry, of which `seen` may be a part. An object that a listing shows
-/// as a file may in fact be a symbolic link.
-///
-/// # Errors
-/// Returns the error of [`Dir::stat`].
-pub fn whole(dir: &dyn Dir, name: &Name, seen: Metadata) -> Result<Metadata, Error> {
-    if is_whole(&seen) { Ok(seen) } else { dir.stat(name) }
-}
-
-/// Returns whether the metadata is complete, so that the store knows no more of the entry.
-pub fn is_whole(seen: &Metadata) -> bool {
-    seen.kind != Kind::File || seen.known.contains(Fields::CONTENT)
-}
-
-/// Returns whether a directory that was reached through a symbolic link, found in the directory at
-/// `path`, is one of the directories above. Following such a link would never end.
-fn leads_back(store: &dyn Store, path: &RelPath, reached: &Metadata) -> Result<bool, Error> {
-    let mut above = RelPath::root();
-    let mut components = path.components();
-    loop {
-        if store.open_dir(&above)?.metadata()?.is_same_file(reached) {
-            return Ok(true);
-        }
-        let Some(component) = components.next() else { return Ok(false) };
-        let name = CString::new(component).map_err(|_| Op::Open.errno(libc::EINVAL))?;
-        above = above.child(&name);
     }
 }

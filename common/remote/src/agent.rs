@@ -16,15 +16,19 @@ use ::store::{Dir, Store};
 use host::process::set_umask;
 use posix::PosixStore;
 use types::content::transfer::Durable;
-use types::entry::{Kind, Metadata};
+use types::entry::{Kind, Metadata, Xattrs};
 use types::error::{Error, Op, Result};
-use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_AGENT_THREADS};
+use types::limits::{
+    REMOTE_AGENT_QUEUE, REMOTE_AGENT_THREADS, REMOTE_BUNDLE_BYTES_MAX, REMOTE_HEAD_BYTES_MAX,
+    REMOTE_WHOLE_BYTES_MAX,
+};
 use types::path::{Name, join};
 
 use crate::frame::{self, Frame, Greeting, VERSION};
 use crate::packing::Packer;
 use crate::protocol::{
-    Answer, At, Machine, Mounts, NewEntry, Reply, Request, StagedAs, StatAs, checked_name,
+    Answer, At, Entered, Machine, Mounts, NewEntry, Part, Reply, Request, StagedAs, StatAs,
+    checked_name,
 };
 use lists::Lists;
 use paths::Paths;
@@ -63,6 +67,9 @@ struct OpenRoot {
     /// Path as the client gave it.
     path: Vec<u8>,
 }
+
+/// An encoded answer, and its data.
+type Sent = (Vec<u8>, Vec<u8>);
 
 /// Destination of frames; whole ones, one after the other.
 type Output = Mutex<Box<dyn Write + Send>>;
@@ -165,7 +172,8 @@ impl Agent {
 
     /// Does what a request asks for; content that goes with the answer is put into `out`.
     fn reply(&self, request: Request, data: &[u8], out: &mut Vec<u8>) -> Reply {
-        if self.read_only && request.is_write() {
+        let is_each = matches!(request, Request::Each { .. });
+        if self.read_only && request.is_write() && !is_each {
             return Err(Op::Write.errno(libc::EROFS));
         }
         match request {
@@ -205,14 +213,57 @@ impl Agent {
                 let below = root.store.mounts_below(entry.as_deref());
                 Ok(Answer::Mounts(Mounts { below, is_reached: root.store.is_reached() }))
             }
+            Request::Each { parts, .. } => self.reply_each(&parts, data, out).map(Answer::Each),
             other => self.reply_in_dir(other, data, out),
+        }
+    }
+
+    /// Does each of several requests. One whose answer may not fit is left for a message of its own.
+    fn reply_each(&self, parts: &[Part], data: &[u8], out: &mut Vec<u8>) -> Result<Vec<Part>> {
+        let malformed = || Op::Open.errno(libc::EBADMSG);
+        let (mut rest, mut heads_bytes, mut replies) = (data, 0, Vec::with_capacity(parts.len()));
+        for Part { head, data_bytes } in parts {
+            let request = frame::decode::<Request>(head).map_err(|_| malformed())?;
+            let (piece, behind) =
+                rest.split_at_checked(*data_bytes as usize).ok_or_else(malformed)?;
+            rest = behind;
+            let room_bytes = REMOTE_BUNDLE_BYTES_MAX.saturating_sub(heads_bytes.max(out.len()));
+            let (head, mut more) = self.reply_one(request, piece, room_bytes)?;
+            heads_bytes += head.len();
+            replies.push(Part { head, data_bytes: more.len() as u32 });
+            out.append(&mut more);
+        }
+        Ok(replies)
+    }
+
+    /// Does one of several requests, for whose answer there may be no room.
+    fn reply_one(&self, request: Request, data: &[u8], room_bytes: usize) -> Result<Sent> {
+        let later = || -> Result<Sent> {
+            let later: Reply = Ok(Answer::Later);
+            Ok((frame::encode(&later).map_err(|error| system(Op::Open, &error))?, Vec::new()))
+        };
+        let is_single =
+            !matches!(request, Request::Each { .. } | Request::Begin { .. } | Request::Root { .. });
+        if !is_single {
+            return Err(Op::Open.errno(libc::EBADMSG));
+        }
+        if room_bytes == 0 {
+            return later();
+        }
+        let is_write = request.is_write();
+        let mut out = Vec::new();
+        let reply = self.reply(request, data, &mut out);
+        match frame::encode(&reply) {
+            // The answer to a change is short; another request can be made twice.
+            Ok(head) if is_write || head.len() <= REMOTE_HEAD_BYTES_MAX / 4 => Ok((head, out)),
+            _ => later(),
         }
     }
 
     fn reply_in_dir(&self, request: Request, data: &[u8], out: &mut Vec<u8>) -> Reply {
         match request {
             Request::Stat { dir, name, how } => self.stat(&dir, name, how).map(Answer::Metadata),
-            Request::Enter { dir } => self.enter(&dir),
+            Request::Enter { dir } => self.enter(&dir).map(Answer::Entered),
             Request::List { dir } => {
                 let root = self.root(dir.root)?;
                 let opened = self.dir(&dir)?;
@@ -232,8 +283,12 @@ impl Agent {
             }
             Request::Mount { dir } => self.dir(&dir)?.mount().map(Answer::Number),
             Request::MakeDir { dir, name, mode } => {
-                let made = self.dir(&dir)?.make_dir(&checked_name(name)?, mode)?;
-                Ok(Answer::Is(made == ::store::Made::New))
+                let name = checked_name(name)?;
+                let is_new = self.dir(&dir)?.make_dir(&name, mode)? == ::store::Made::New;
+                let path = dir.checked()?.child(&name).as_bytes().to_vec();
+                // A failure shows again where the directory is entered.
+                let entered = self.enter(&At { path, ..dir }).ok().filter(|_| is_new);
+                Ok(Answer::Made { is_new, entered })
             }
             Request::Make { at, entry, attributes } => self.make(at, &entry, attributes),
             Request::SetAttributes { dir, entry, attributes } => {
@@ -303,12 +358,14 @@ impl Agent {
 
     /// Returns a directory's metadata with its entries, if they are few. It is inspected before it is
     /// listed, so that a later change of it shows.
-    fn enter(&self, at: &At) -> Reply {
+    fn enter(&self, at: &At) -> Result<Entered> {
         let root = self.root(at.root)?;
         let dir = self.dir(at)?;
         let metadata = self.shown(dir.metadata()?, root.device);
+        let xattrs =
+            Some(dir.xattrs(None)).filter(|xattrs| bytes_of(xattrs) <= REMOTE_WHOLE_BYTES_MAX);
         let page = self.lists.whole(at, &dir, self.device_base(&root)).ok().flatten();
-        Ok(Answer::Entered { metadata, page })
+        Ok(Entered { metadata, xattrs, page })
     }
 
     fn make(&self, at: StagedAs, entry: &NewEntry, attributes: types::entry::Attributes) -> Reply {
@@ -366,6 +423,12 @@ impl Agent {
         let is_relative = self.relative_devices.load(Ordering::SeqCst);
         if is_relative { device ^ root_device } else { device }
     }
+}
+
+/// Returns the size of extended attributes in bytes.
+fn bytes_of(xattrs: &Result<Option<Xattrs>>) -> u64 {
+    let all = xattrs.iter().flatten().flatten();
+    all.map(|(name, value)| (name.len() + value.len()) as u64).sum()
 }
 
 /// Error of an agent that was started by hand: it is for ssh to start, not for people.

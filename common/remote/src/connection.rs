@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use types::error::Op;
+use types::limits::{REMOTE_AGENT_THREADS, REMOTE_BYTES_OF_CONNECTION};
 
 use crate::exchange::{self, Exchange};
 use crate::frame::{self, Frame, Greeting, VERSION};
@@ -61,7 +62,7 @@ impl Connection {
             let refused = Err(Op::SetXattrs.errno(libc::E2BIG));
             return Ok(Pending::known((refused, Vec::new())));
         };
-        self.exchange.send(|id| {
+        self.exchange.send(data.len() + request.bytes_of_answer(), |id| {
             let frame = frame::seal(id, &head, data, &self.packer)?;
             Ok(move |to: &mut dyn Write| frame.send(to))
         })
@@ -81,6 +82,13 @@ impl Connected for Connection {
 
     fn exchange(&self) -> &Exchange<Arrived> {
         &self.exchange
+    }
+
+    /// An agent works on many requests at a time, and several agents only help where a connection is
+    /// full of content: to make one takes longer than many small requests.
+    fn is_busy(&self) -> bool {
+        self.exchange.in_progress() >= REMOTE_AGENT_THREADS
+            || self.exchange.bytes_in_progress() >= REMOTE_BYTES_OF_CONNECTION
     }
 }
 

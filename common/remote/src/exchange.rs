@@ -32,11 +32,16 @@ pub struct Exchange<A> {
     child: Mutex<Option<Child>>,
 }
 
+/// Recipient of the answer to each request, and the content of both in bytes.
+type Waiters<A> = HashMap<u64, (SyncSender<A>, usize)>;
+
 /// Requests that wait for their answers.
 struct Waiting<A> {
     /// `None` after the connection has broken.
-    answers: Mutex<Option<HashMap<u64, SyncSender<A>>>>,
+    answers: Mutex<Option<Waiters<A>>>,
     in_progress: AtomicUsize,
+    /// Content of these requests and their answers, in bytes.
+    bytes: AtomicUsize,
     /// Reason of the end, where that is more than the end.
     why: OnceLock<String>,
 }
@@ -76,6 +81,7 @@ impl<A: Send + 'static> Exchange<A> {
         let waiting = Arc::new(Waiting {
             answers: Mutex::new(Some(HashMap::new())),
             in_progress: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             why: OnceLock::new(),
         });
         let (theirs, mut from) = (Arc::clone(&waiting), link.from);
@@ -101,19 +107,21 @@ impl<A: Send + 'static> Exchange<A> {
     }
 
     /// Sends a request, which `seal` makes of its number, one of 32 bits: what it returns writes the
-    /// request, while no other thread writes.
+    /// request, while no other thread writes. `bytes` of content travel with it, or with the answer.
     ///
     /// # Errors
     /// `Broken` where the connection has ended.
     pub fn send<W: FnOnce(&mut dyn Write) -> io::Result<()>>(
         &self,
+        bytes: usize,
         seal: impl FnOnce(u64) -> io::Result<W>,
     ) -> Result<Pending<A>, Broken> {
         let (sender, receiver) = sync_channel(1);
         let id = self.next.fetch_add(1, Ordering::Relaxed) & u64::from(u32::MAX);
         let write = seal(id);
-        lock(&self.waiting.answers).as_mut().ok_or(Broken)?.insert(id, sender);
+        lock(&self.waiting.answers).as_mut().ok_or(Broken)?.insert(id, (sender, bytes));
         self.waiting.in_progress.fetch_add(1, Ordering::Relaxed);
+        self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut to = lock(&self.to);
         let is_sent = |to: &mut Box<dyn Write + Send>| write.is_ok_and(|it| it(&mut **to).is_ok());
         let sent = to.as_mut().is_some_and(is_sent);
@@ -133,6 +141,11 @@ impl<A: Send + 'static> Exchange<A> {
     /// Returns the number of requests that wait for their answers.
     pub fn in_progress(&self) -> usize {
         self.waiting.in_progress.load(Ordering::Relaxed)
+    }
+
+    /// Returns the content of these requests and of their answers, in bytes.
+    pub fn bytes_in_progress(&self) -> usize {
+        self.waiting.bytes.load(Ordering::Relaxed)
     }
 
     /// Returns the number of requests that were sent.
@@ -159,10 +172,11 @@ impl<A> Waiting<A> {
     fn distribute(&self, from: &mut dyn Read, receive: Receive<A>) -> io::Result<()> {
         while let Some((id, answer)) = receive(from)? {
             let sender = lock(&self.answers).as_mut().and_then(|answers| answers.remove(&id));
-            let Some(sender) = sender else {
+            let Some((sender, bytes)) = sender else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "an unexpected answer"));
             };
             self.in_progress.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             // Where nobody waits any more, the request has been given up.
             let _ = sender.send(answer);
         }

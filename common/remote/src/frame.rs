@@ -17,7 +17,7 @@ use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_HEAD_BYTES_MAX};
 const MAGIC: [u8; 8] = *b"DCPAGENT";
 
 /// Version of the messages. Another one is refused.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Bytes before the message of a frame.
 const PREFIX_BYTES: usize = 28;
@@ -103,6 +103,18 @@ pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>> {
     Ok(head)
 }
 
+/// Decodes a message.
+///
+/// # Errors
+/// `InvalidData` for bytes that are no message, or more than one.
+pub fn decode<M: DeserializeOwned>(head: &[u8]) -> Result<M> {
+    match postcard::take_from_bytes(head) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) => Err(invalid("a message has bytes after its end")),
+        Err(error) => Err(invalid(&format!("a message cannot be read: {error}"))),
+    }
+}
+
 /// A frame that is ready to be sent.
 pub struct Sealed<'d> {
     /// Prefix and message; or prefix and both, compressed.
@@ -184,11 +196,8 @@ pub fn receive<M: DeserializeOwned>(from: &mut dyn Read) -> Result<Option<Frame<
     if checksum(id, &head, &data) != long(20) {
         return Err(invalid("checksum mismatch in a message"));
     }
-    match postcard::take_from_bytes(&head) {
-        Ok((message, [])) => Ok(Some(Frame { id, message, data })),
-        Ok(_) => Err(invalid("a message has bytes after its end")),
-        Err(error) => Err(invalid(&format!("a message cannot be read: {error}"))),
-    }
+    let message = decode(&head)?;
+    Ok(Some(Frame { id, message, data }))
 }
 
 /// Reads the prefix of a frame; false where the connection ends before it.

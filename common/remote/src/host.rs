@@ -151,7 +151,11 @@ impl Host {
         arrived.inspect_err(|Broken| self.pool.forget(&connection)).ok()
     }
 
-    fn ask_from(
+    /// Sends a request as [`Host::ask`] does, from the attempt of that number on.
+    ///
+    /// # Errors
+    /// As for [`Host::ask`].
+    pub(crate) fn ask_from(
         &self,
         first: u32,
         op: Op,

@@ -8,6 +8,7 @@
 //! checksums are validated here, on both sides.
 
 pub mod agent;
+pub mod bundle;
 pub mod connection;
 pub mod deploy;
 pub mod doors;

@@ -25,6 +25,11 @@ pub trait Connected: Send + Sync {
         self.exchange().in_progress()
     }
 
+    /// Returns whether another connection would help.
+    fn is_busy(&self) -> bool {
+        self.in_progress() >= REMOTE_REQUESTS_OF_CONNECTION
+    }
+
     /// Returns the number of requests that were sent.
     fn sent(&self) -> u64 {
         self.exchange().sent()
@@ -126,7 +131,7 @@ impl<C: Connected> Pool<C> {
     /// Returns the least busy connection, unless another one is to be made.
     fn idle(&self) -> Option<Arc<C>> {
         let is_enough = lock(&self.connections).len() >= self.connections_max as usize;
-        let is_idle = |it: &Arc<C>| is_enough || it.in_progress() < REMOTE_REQUESTS_OF_CONNECTION;
+        let is_idle = |it: &Arc<C>| is_enough || !it.is_busy();
         self.least_busy().filter(is_idle)
     }
 

@@ -139,6 +139,15 @@ pub enum StatAs {
     Now,
 }
 
+/// One of the messages that travel together. It is encoded, so that none has a depth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The encoded message.
+    pub head: Vec<u8>,
+    /// Bytes of data that belong to it, behind those of the messages before it.
+    pub data_bytes: u32,
+}
+
 /// A request of the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names of the fields say it")]
@@ -177,8 +186,9 @@ pub enum Request {
     List { dir: At },
     /// The next entries of a listing of that directory.
     More { dir: At, list: u64 },
-    /// Opens a file, and reads it if it is that small.
-    Open { dir: At, name: Vec<u8>, read_bytes: u64, identity: Option<Identity> },
+    /// Opens a file, and reads it if it is that small, or computes the checksum of its content if
+    /// that is small.
+    Open { dir: At, name: Vec<u8>, read_bytes: u64, sum: bool, identity: Option<Identity> },
     /// Reads from a file.
     Read { file: OpenedFile, offset: u64, length: u64 },
     /// The checksum of an extent.
@@ -195,7 +205,7 @@ pub enum Request {
     DeviceNumber { dir: At, name: Vec<u8> },
     /// The mount of a directory.
     Mount { dir: At },
-    /// Creates a directory.
+    /// Creates a directory, and enters it.
     MakeDir { dir: At, name: Vec<u8>, mode: u32 },
     /// Stages a file.
     Stage { new: New },
@@ -229,9 +239,19 @@ pub enum Request {
     HardLink { at: StagedAs, from: At, of: Vec<u8> },
     /// Creates a hard link to the entry of the same name in another directory.
     LinkFrom { dir: At, from: At, name: Vec<u8> },
+    /// Does each of these requests, some of which may change something.
+    Each { parts: Vec<Part>, is_write: bool },
 }
 
 impl Request {
+    /// Returns the content in bytes that the answer may have.
+    pub fn bytes_of_answer(&self) -> usize {
+        match self {
+            Self::Read { length, .. } => *length as usize,
+            _ => 0,
+        }
+    }
+
     /// Returns whether the request changes anything below a root.
     pub fn is_write(&self) -> bool {
         match self {
@@ -253,6 +273,7 @@ impl Request {
             | Self::Remove { .. }
             | Self::HardLink { .. }
             | Self::LinkFrom { .. } => true,
+            Self::Each { is_write, .. } => *is_write,
             Self::Begin { .. }
             | Self::Root { .. }
             | Self::StatPath { .. }
@@ -301,6 +322,17 @@ pub struct Page {
     pub more: Option<u64>,
 }
 
+/// A directory that was entered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entered {
+    /// Metadata of it.
+    pub metadata: Metadata,
+    /// Extended attributes that copies preserve, unless they are many.
+    pub xattrs: Option<Result<Option<Xattrs>>>,
+    /// Entries of it, if they are few and can be listed.
+    pub page: Option<Page>,
+}
+
 /// An opened file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIs {
@@ -310,6 +342,8 @@ pub struct FileIs {
     pub xattrs: Result<Option<Xattrs>>,
     /// True if the data of the message is the whole content, and did not change while it was read.
     pub is_whole: bool,
+    /// Checksum of the whole content, which did not change while it was computed.
+    pub sum: Option<Crc64>,
 }
 
 /// Mounts below a root.
@@ -355,7 +389,7 @@ pub enum Answer {
     Is(bool),
     Metadata(Metadata),
     Path(Option<Vec<u8>>),
-    Entered { metadata: Metadata, page: Option<Page> },
+    Entered(Entered),
     Page(Page),
     File(Box<FileIs>),
     Data,
@@ -372,6 +406,13 @@ pub enum Answer {
     Mounts(Mounts),
     Machine(Machine),
     Lineage(Option<Lineage>),
+    Made {
+        is_new: bool,
+        entered: Option<Entered>,
+    },
+    Each(Vec<Part>),
+    /// The answers to these requests do not fit one message: this one is to be sent alone.
+    Later,
 }
 
 /// An answer, or the error of the operation.

@@ -1,25 +1,29 @@
 //! The store of a tree on another host.
 
+mod ahead;
 mod dir;
 mod file;
+mod made;
 mod staged;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::store::opening::{OpenAs, Symlinks};
-use ::store::{Capabilities, Dir, Store};
-use types::entry::{Kind, Metadata};
+use ::store::{Capabilities, Dir, Made, Store};
+use types::entry::{Attributes, Kind, Metadata, Preserved};
 use types::error::{Cause, Op, Result};
 use types::limits::SERVER_CLOCK_BEHIND_MAX;
 use types::operand::lineage::Lineage;
 use types::operand::root_view::RootView;
 use types::path::{Name, RelPath};
 
-use crate::host::{Host, malformed};
+use crate::bundle::{Item, Outbox};
+use crate::host::{Host, Line, malformed};
 use crate::protocol::{Answer, At, Mounts, Reply, Request, StatAs};
 use dir::RemoteDir;
 pub use dir::renamed;
+use made::JustMade;
 
 /// Takes the expected answer out of a reply; any other one is an error.
 macro_rules! answered {
@@ -37,6 +41,7 @@ pub struct RemoteStore {
     root: Arc<Root>,
     metadata: Metadata,
     watched: OnceLock<Watched>,
+    folds_case: OnceLock<bool>,
 }
 
 /// Mounts below the root as they were, or the reason for which they are not known.
@@ -53,6 +58,10 @@ struct Root {
     is_durable: bool,
     /// True where files are written in place.
     is_in_place: bool,
+    /// Small files that are complete here and not sent yet.
+    outbox: Outbox,
+    /// Directories that threads have just created.
+    made: JustMade,
 }
 
 impl Drop for Root {
@@ -78,14 +87,22 @@ impl Root {
 }
 
 /// Sends a request, and tells whether it was sent again: then an earlier one may have been done.
-fn ask_counted(host: &Host, op: Op, request: &Request) -> Result<(Reply, bool)> {
+fn ask_counted(host: &Host, op: Op, request: &Request) -> Result<((Reply, Line), bool)> {
     let is_repeated = std::cell::Cell::new(false);
     let request = |attempt| {
         is_repeated.set(attempt > 0);
         request.clone()
     };
-    let (reply, _) = host.ask(op, &request, &[])?;
-    Ok((reply, is_repeated.get()))
+    let ((reply, _), line) = host.ask_from(0, op, &request, &[])?;
+    Ok(((reply, line), is_repeated.get()))
+}
+
+/// Sends requests together, and returns the answer to each.
+fn ask_all(host: &Host, items: impl Iterator<Item = Item>) -> Vec<Result<Answer>> {
+    let outbox = Outbox::default();
+    let tickets: Vec<_> = items.map(|item| outbox.add(host, item)).collect();
+    outbox.send(host);
+    tickets.into_iter().map(|ticket| outbox.wait(host, ticket)?.0).collect()
 }
 
 /// Sends a request about a path as the operator wrote it.
@@ -109,11 +126,11 @@ pub fn stat_path(host: &Host, path: &[u8], symlinks: Symlinks) -> Result<Metadat
 pub fn make_dir_path(host: &Host, path: &[u8], mode: u32) -> Result<()> {
     let request = Request::MakePath { path: path.to_vec(), mode };
     match ask_counted(host, Op::MakeDir, &request)? {
-        (Err(error), true) if error.cause == Cause::System(libc::EEXIST) => {
+        ((Err(error), _), true) if error.cause == Cause::System(libc::EEXIST) => {
             let is_made = stat_path(host, path, Symlinks::Keep)?.kind == Kind::Directory;
             if is_made { Ok(()) } else { Err(error) }
         }
-        (other, _) => other.map(drop),
+        ((other, _), _) => other.map(drop),
     }
 }
 
@@ -162,8 +179,19 @@ impl RemoteStore {
             number,
             is_durable: open_as.transfer.durable != Durable::Later,
             is_in_place: open_as.transfer.rewriting == Rewriting::InPlace,
+            outbox: Outbox::default(),
+            made: JustMade::default(),
         };
-        Ok(Self { root: Arc::new(root), metadata, watched: OnceLock::new() })
+        Ok(Self {
+            root: Arc::new(root),
+            metadata,
+            watched: OnceLock::new(),
+            folds_case: OnceLock::new(),
+        })
+    }
+
+    fn looking(&self, path: &RelPath) -> Request {
+        Request::Stat { dir: self.root.at(path), name: None, how: StatAs::Now }
     }
 
     fn mounts(&self, entry: Option<Vec<u8>>) -> Result<Mounts> {
@@ -185,7 +213,11 @@ impl RemoteStore {
 
 impl Store for RemoteStore {
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
-        RemoteDir::enter(&self.root, path.clone()).map(|dir| Arc::new(dir) as Arc<dyn Dir>)
+        RemoteDir::open_at(&self.root, path.clone()).map(|dir| Arc::new(dir) as Arc<dyn Dir>)
+    }
+
+    fn make_dir(&self, path: &RelPath, mode: u32) -> Result<Made> {
+        RemoteDir::make_at(&self.root, path.clone(), mode)
     }
 
     fn device(&self) -> Result<u64> {
@@ -198,7 +230,8 @@ impl Store for RemoteStore {
 
     fn folds_case(&self) -> bool {
         let request = Request::FoldsCase { root: self.root.number };
-        matches!(self.root.ask(Op::Stat, &request), Ok(Answer::Is(true)))
+        let asked = || matches!(self.root.ask(Op::Stat, &request), Ok(Answer::Is(true)));
+        *self.folds_case.get_or_init(asked)
     }
 
     fn sync(&self) -> Result<()> {
@@ -211,9 +244,25 @@ impl Store for RemoteStore {
     }
 
     fn look(&self, path: &RelPath) -> Result<Metadata> {
-        let request = Request::Stat { dir: self.root.at(path), name: None, how: StatAs::Now };
-        let answer = self.root.ask(Op::Stat, &request)?;
+        let answer = self.root.ask(Op::Stat, &self.looking(path))?;
         answered!(Op::Stat, answer, Answer::Metadata(metadata) => self.root.host.shown(metadata))
+    }
+
+    fn look_each(&self, paths: &[RelPath]) -> Vec<Result<Metadata>> {
+        let looks = paths.iter().map(|path| Item::plain(Op::Stat, self.looking(path)));
+        let shown = |metadata| self.root.host.shown(metadata);
+        let seen = |answer| answered!(Op::Stat, answer, Answer::Metadata(seen) => shown(seen));
+        ask_all(&self.root.host, looks).into_iter().map(|answer| seen(answer?)).collect()
+    }
+
+    fn set_each(&self, directories: &[(RelPath, Attributes)]) -> Vec<Result<Preserved>> {
+        let set = |(path, attributes): &(RelPath, Attributes)| {
+            let (dir, attributes) = (self.root.at(path), attributes.clone());
+            Item::plain(Op::SetMode, Request::SetAttributes { dir, entry: None, attributes })
+        };
+        let kept = |answer| answered!(Op::SetMode, answer, Answer::Preserved(kept) => kept);
+        let answers = ask_all(&self.root.host, directories.iter().map(set));
+        answers.into_iter().map(|answer| kept(answer?)).collect()
     }
 
     /// Returns what this rank's host sees, where there are several: they may not share the file

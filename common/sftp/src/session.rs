@@ -125,8 +125,9 @@ impl Session {
     /// # Errors
     /// `ENOTCONN` where the connection has ended.
     pub fn send(self: &Arc<Self>, op: Op, packet: &Packet) -> Result<Pending> {
-        let sent =
-            self.exchange.send(|id| Ok(move |to: &mut dyn io::Write| packet.send(to, id as u32)));
+        let sent = self
+            .exchange
+            .send(0, |id| Ok(move |to: &mut dyn io::Write| packet.send(to, id as u32)));
         let reply = sent.map_err(|_| broken(op, self.exchange.why()))?;
         Ok(Pending { reply, session: Arc::clone(self) })
     }
@@ -154,7 +155,7 @@ fn limited(exchange: &Exchange<Reply>, server: Server) -> Server {
         return server;
     }
     let request = &Packet::extended(Extension::Limits.name());
-    let told = exchange.send(|id| Ok(move |to: &mut dyn io::Write| request.send(to, id as u32)));
+    let told = exchange.send(0, |id| Ok(move |to: &mut dyn io::Write| request.send(to, id as u32)));
     let Ok(Reply::Extended(told)) = told.and_then(exchange::Pending::wait) else { return server };
     let mut told = Bytes(&told);
     let mut next = || told.long().unwrap_or(0);

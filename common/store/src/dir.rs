@@ -24,6 +24,17 @@ pub enum Made {
     Existed,
 }
 
+/// Use of entries that is about to be made of them one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upcoming {
+    /// The content of files, with their attributes.
+    Content,
+    /// The checksums of files, with their attributes.
+    Checksums,
+    /// Extended attributes alone.
+    Xattrs,
+}
+
 /// Address of a directory on another host, for operations on two directories there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteAddress {
@@ -122,6 +133,13 @@ seam_trait! {
         /// Opens a file for which a listing has returned a hint.
         fn open_listed(&self, name: &Name, hint: Hint) -> Result<Box<dyn SourceFile>> {
             self.open_file(name)
+        }
+
+        /// Requests together what is about to be used of these entries, and returns a handle of this
+        /// directory that has it; `None` where that saves nothing. The handle is for these entries,
+        /// each of which is used once and soon.
+        fn ahead(&self, names: &[(&Name, Hint)], upcoming: Upcoming) -> Option<Arc<dyn Dir>> {
+            None
         }
 
         /// Opens a file to read one extent of it, if it still is the file that was listed;

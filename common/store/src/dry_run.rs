@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::absent::{AbsentDir, AbsentStore};
 use crate::{
     Capabilities, Dir, DirDecorator, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt,
-    Sender, SourceFile, StagedCapabilities, StagedFile, Store, StoreDecorator,
+    Sender, SourceFile, StagedCapabilities, StagedFile, Store, StoreDecorator, Upcoming,
 };
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Kind, Metadata, Preserved, Time};
+use types::entry::{Attributes, Hint, Kind, Metadata, Preserved, Time};
 use types::error::{Cause, Error, Op, Result};
 use types::path::{Name, RelPath};
 
@@ -70,6 +70,20 @@ impl<S: Store> StoreDecorator for DryRunStore<S> {
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
         let opened = self.missing.or_created(self.inner().open_dir(path))?;
         Ok(DryRunDir::around(opened, self.missing, || self.above(path)))
+    }
+
+    fn make_dir(&self, path: &RelPath, mode: u32) -> Result<Made> {
+        match path.split_last() {
+            Some((parent, name)) => StoreDecorator::open_dir(self, &parent)?.make_dir(&name, mode),
+            None => Ok(Made::Existed),
+        }
+    }
+
+    fn set_each(&self, directories: &[(RelPath, Attributes)]) -> Vec<Result<Preserved>> {
+        let set = |(path, attributes): &(RelPath, Attributes)| {
+            StoreDecorator::open_dir(self, path)?.set_attributes(attributes)
+        };
+        directories.iter().map(set).collect()
     }
 
     fn remove_keys(&self, _keys: &[String]) -> Result<Vec<(usize, Error)>> {
@@ -129,6 +143,11 @@ impl DryRunDir {
 impl DirDecorator for DryRunDir {
     fn inner(&self) -> &dyn Dir {
         &*self.inner
+    }
+
+    fn ahead(&self, names: &[(&Name, Hint)], upcoming: Upcoming) -> Option<Arc<dyn Dir>> {
+        let inner = self.inner.ahead(names, upcoming)?;
+        Some(Self::around(Some(inner), self.missing, || None))
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {

@@ -8,9 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Dir, Store, StoreDecorator};
+use crate::{Dir, Made, Store, StoreDecorator};
 use dir::FaultyDir;
-use types::entry::Metadata;
+use types::entry::{Attributes, Metadata, Preserved};
 use types::error::{Error, Op, Result};
 use types::path::RelPath;
 
@@ -137,6 +137,25 @@ impl<S: Store> StoreDecorator for FaultyStore<S> {
         Ok(FaultyDir::around(inner, &self.faults))
     }
 
+    fn make_dir(&self, path: &RelPath, mode: u32) -> Result<Made> {
+        if let Some((parent, name)) = path.split_last() {
+            self.faults.strike(Op::Open, last_name(&parent))?;
+            self.faults.strike(Op::MakeDir, name.to_bytes())?;
+        }
+        self.inner.make_dir(path, mode)
+    }
+
+    fn set_each(&self, directories: &[(RelPath, Attributes)]) -> Vec<Result<Preserved>> {
+        let is_struck = |path| self.faults.rule(Op::Open, last_name(path)).is_some();
+        if !directories.iter().any(|(path, _)| is_struck(path)) {
+            return self.inner.set_each(directories);
+        }
+        let set = |(path, attributes): &(RelPath, Attributes)| {
+            StoreDecorator::open_dir(self, path)?.set_attributes(attributes)
+        };
+        directories.iter().map(set).collect()
+    }
+
     fn remove_keys(&self, keys: &[String]) -> Result<Vec<(usize, Error)>> {
         keys.iter().try_for_each(|key| self.faults.strike(Op::Remove, key.as_bytes()))?;
         self.inner.remove_keys(keys)
@@ -145,6 +164,12 @@ impl<S: Store> StoreDecorator for FaultyStore<S> {
     fn look(&self, path: &RelPath) -> Result<Metadata> {
         self.faults.strike(Op::Stat, last_name(path))?;
         self.inner.look(path)
+    }
+
+    fn look_each(&self, paths: &[RelPath]) -> Vec<Result<Metadata>> {
+        let looked = self.inner.look_each(paths).into_iter();
+        let struck = |path| self.faults.strike(Op::Stat, last_name(path));
+        looked.zip(paths).map(|(looked, path)| struck(path).and(looked)).collect()
     }
 
     /// Fails where a rule for the empty name applies, since the root has no name of its own here.

@@ -35,7 +35,7 @@ mod source_file;
 mod staged_file;
 mod store;
 
-pub use dir::{Dir, DirDecorator, Made, RemoteAddress};
+pub use dir::{Dir, DirDecorator, Made, RemoteAddress, Upcoming};
 pub use name_reader::NameReader;
 pub use new_entry::{NewFile, NewHardLink, NewSpecial, NewSymlink};
 pub use receipt::{Receipt, Sender};

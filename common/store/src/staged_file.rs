@@ -44,8 +44,8 @@ seam_trait! {
     /// Dropping it leaves the staged file for other ranks that write it too; only
     /// [`StagedFile::commit`] and [`StagedFile::abandon`] end it.
     ///
-    /// Provided methods are in groups: properties of the file that the store knows; holes; and ways
-    /// in which the store transfers content itself.
+    /// Provided methods are in groups: properties of the file that the store knows; completion;
+    /// holes; and ways in which the store transfers content itself.
     pub trait StagedFile, decorated by StagedFileDecorator, in tests SpyStaged;
 
     required {
@@ -78,6 +78,15 @@ seam_trait! {
         /// where there are no inodes.
         fn inode(&self) -> Option<u64> {
             None
+        }
+
+        // Completion.
+
+        /// Begins what [`StagedFile::commit`] does with these attributes, and returns whether it has
+        /// begun: a store far away needs not be waited for at once. `commit` is still to be called,
+        /// for the result.
+        fn begin_commit(&self, attributes: &Attributes) -> bool {
+            false
         }
 
         // Holes.

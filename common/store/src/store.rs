@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use types::entry::Metadata;
+use types::entry::{Attributes, Metadata, Preserved};
 use types::error::{Error, Op, Result};
 use types::operand::root_view::RootView;
 use types::outcome::compare::TimeRange;
 use types::path::{Name, RelPath};
 
-use crate::Dir;
 use crate::seam_trait::seam_trait;
+use crate::{Dir, Made};
 
 /// Capabilities of a store, which do not change while it is open.
 ///
@@ -64,8 +64,8 @@ seam_trait! {
     /// A tree below a root.
     ///
     /// Provided methods are in groups: capabilities of the store; the way in which content is
-    /// transferred; removal; clocks and timestamps; and, for file systems that nodes mount, a proof
-    /// that all nodes see one tree.
+    /// transferred; directories by their paths; removal; clocks and timestamps; and, for file systems
+    /// that nodes mount, a proof that all nodes see one tree.
     pub trait Store, decorated by StoreDecorator, in tests SpyStore;
 
     required {
@@ -115,6 +115,24 @@ seam_trait! {
             matches!(errno, libc::ENOSPC | libc::EROFS)
         }
 
+        // Directories by their paths: a store far away needs fewer requests than with handles.
+
+        /// Creates a directory in one that exists; `mode` is subject to the umask of the process.
+        fn make_dir(&self, path: &RelPath, mode: u32) -> Result<Made> {
+            match path.split_last() {
+                Some((parent, name)) => self.open_dir(&parent)?.make_dir(&name, mode),
+                None => Err(Op::MakeDir.errno(libc::EEXIST)),
+            }
+        }
+
+        /// Sets attributes of several directories.
+        fn set_each(&self, directories: &[(RelPath, Attributes)]) -> Vec<Result<Preserved>> {
+            let set = |(path, attributes): &(RelPath, Attributes)| {
+                self.open_dir(path)?.set_attributes(attributes)
+            };
+            directories.iter().map(set).collect()
+        }
+
         // Removal.
 
         /// Removes objects by their keys ([`Dir::keys_of`]), as many as fit in one request. Keys without an object are
@@ -142,6 +160,11 @@ seam_trait! {
         /// Returns the current metadata of a directory, bypassing caches of this node.
         fn look(&self, path: &RelPath) -> Result<Metadata> {
             self.open_dir(path)?.metadata()
+        }
+
+        /// Returns the same of several directories.
+        fn look_each(&self, paths: &[RelPath]) -> Vec<Result<Metadata>> {
+            paths.iter().map(|path| self.look(path)).collect()
         }
 
         /// Returns the root, or one entry of it, as this node sees it, with the mount points below

@@ -49,9 +49,9 @@ fn picture(store: &dyn Store) -> Picture {
     picture
 }
 
-struct Copied {
-    tally: Tally,
-    failures: Vec<Failure>,
+pub struct Copied {
+    pub tally: Tally,
+    pub failures: Vec<Failure>,
 }
 
 /// Copies on that many ranks; chunks of 100 bytes.
@@ -63,7 +63,7 @@ fn copy(
     copy_with(ranks, source, target, &options())
 }
 
-fn options() -> CopyOptions {
+pub fn options() -> CopyOptions {
     CopyOptions {
         symlinks: Symlinks::Keep,
         keep: Keep::all(),
@@ -84,7 +84,7 @@ fn options() -> CopyOptions {
     }
 }
 
-fn copy_with(
+pub fn copy_with(
     ranks: u32,
     source: &(impl Fn() -> Box<dyn Store> + Sync),
     target: &(impl Fn() -> Box<dyn Store> + Sync),

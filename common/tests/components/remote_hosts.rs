@@ -1,8 +1,10 @@
 //! Tests of trees on other hosts: agents in this process, at the other ends of pipes, whole ones and
 //! some that break off or lie.
 
+mod bundles;
 mod compressed;
 mod lost_answers;
+mod messages;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use remote::agent::{AgentOptions, serve};
 use remote::connection::Link;
 use remote::frame::{self, Greeting};
 use remote::host::{Host, HostSettings};
-use remote::protocol::{Answer, ListedEntry, Machine, Page, Reply, Request};
+use remote::protocol::{Answer, Entered, ListedEntry, Machine, Page, Reply, Request};
 use remote::store::RemoteStore;
 use store::opening::{OpenAs, Symlinks};
 use store::{NewFile, Store};
@@ -206,7 +208,8 @@ fn framed(id: u64, reply: &Reply, data: &[u8]) -> Vec<u8> {
 }
 
 fn entered(page: Page) -> Answer {
-    Answer::Entered { metadata: metadata(Kind::Directory), page: Some(page) }
+    let (metadata, xattrs, page) = (metadata(Kind::Directory), None, Some(page));
+    Answer::Entered(Entered { metadata, xattrs, page })
 }
 
 #[test]
@@ -237,7 +240,8 @@ fn nonsense_is_one_error() {
             "a file as a directory",
             Box::new(|id| {
                 let metadata = metadata(Kind::File);
-                framed(id, &Ok(Answer::Entered { metadata, page: None }), b"")
+                let entered = Entered { metadata, xattrs: None, page: None };
+                framed(id, &Ok(Answer::Entered(entered)), b"")
             }),
         ),
         (
@@ -264,6 +268,7 @@ fn more_data_than_requested_is_an_error() {
         metadata: Metadata { size_bytes, ..metadata(Kind::File) },
         xattrs: Ok(None),
         is_whole: false,
+        sum: None,
     };
     let host = hostile(move |request, id| match request {
         Request::Enter { .. } => framed(id, &Ok(entered(Page::default())), b""),

@@ -628,6 +628,20 @@ pub const REMOTE_KNOWN_ENTRIES_MAX: usize = 100_000;
 /// Writes, or reads ahead, of one file that wait for their answers: with the other threads of a
 /// rank they fill a connection of 1 GB/s and 50 ms.
 pub const REMOTE_WINDOW: usize = 4;
+/// Small requests that travel in one message: few enough that other ranks get names of a directory,
+/// and that the threads of an agent share the work.
+pub const REMOTE_BUNDLE_REQUESTS: usize = 32;
+/// Names of a directory whose entries are requested before the first of them is visited: a message of
+/// requests. Other threads and ranks do not get these names.
+pub const NAMES_REQUESTED_AHEAD: usize = REMOTE_BUNDLE_REQUESTS;
+/// Small files of a thread that are on their way to another host: two messages, so that one is
+/// gathered while the other one travels.
+pub const FILES_ON_THEIR_WAY: usize = 2 * REMOTE_BUNDLE_REQUESTS;
+/// Content in bytes of these files: as much as two messages have.
+pub const BYTES_ON_THEIR_WAY: u64 = 2 * REMOTE_BUNDLE_BYTES_MAX as u64;
+/// Requests, or answers, in bytes that travel in one message together: a few files of
+/// [`REMOTE_WHOLE_BYTES_MAX`], and no more than what a thread holds anyway.
+pub const REMOTE_BUNDLE_BYTES_MAX: usize = 512 << 10;
 /// Threads of an agent.
 pub const REMOTE_AGENT_THREADS: usize = 64;
 /// Requests that wait for a thread of an agent before it reads no further ones.
@@ -636,7 +650,11 @@ pub const REMOTE_AGENT_QUEUE: usize = 256;
 pub const REMOTE_LISTS_MAX: usize = 4096;
 /// Connections of each rank to another host, at most.
 pub const REMOTE_CONNECTIONS: u32 = 4;
-/// Requests in progress on a connection above which another one is opened.
+/// Content of requests in progress on a connection to an agent, in bytes, from which on another one
+/// is opened: it keeps 1 GB/s busy for 4 ms, and one of 100 MB/s for 40 ms.
+pub const REMOTE_BYTES_OF_CONNECTION: usize = 4 << 20;
+/// Requests in progress on a connection to an SFTP server, which does one after the other, from which
+/// on another one is opened.
 pub const REMOTE_REQUESTS_OF_CONNECTION: usize = 8;
 /// Attempts to connect to one host before it is given up for the others: with doubling pauses from
 /// [`REMOTE_PAUSE`] on they take about 20 s, in which sshd's `MaxStartups` lets all ranks in.

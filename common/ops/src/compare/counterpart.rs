@@ -61,7 +61,7 @@ impl CompareJob<'_> {
         if entry.dir_ref.trees() == Trees::SourceOnly {
             return Ok(None);
         }
-        let dir = match self.target_dir(entry.dir_ref) {
+        let dir = match entry.target_dir(&*self.root.target).at(Side::Target) {
             // The target has no such directory, but a file or a link in its place, or nothing. The
             // walk would have noticed that; named entries are looked up without one.
             Err(side_error) if is_no_directory(side_error.error.cause) => return Ok(None),

@@ -1,6 +1,7 @@
 //! The walk of a comparison: the directories and entries that it meets in the two trees.
 
 use super::CompareJob;
+use super::options::{CompareOptions, Evidence};
 use std::sync::Arc;
 
 use super::verdict::CompareWorker;
@@ -10,8 +11,8 @@ use crate::walk::watch::Watch;
 use crate::walk::{Skip, Visit, Visited, Visitor};
 use lists::named::Named;
 use sched::context::TaskContext;
-use store::{Dir, Store};
-use types::entry::{Hint, Metadata};
+use store::{Dir, Store, Upcoming};
+use types::entry::{Hint, Kind, Metadata};
 use types::error::{Failure, Side, SideError};
 use types::outcome::difference::{Findings, Presence};
 use types::path::Name;
@@ -62,6 +63,18 @@ impl Visitor for CompareJob<'_> {
     /// attributes are prefetched for that.
     fn inspects(&self, _dir_ref: &DirRef) -> bool {
         !self.options.compares_content()
+    }
+
+    /// Returns what visits use of both sides: checksums, unless bytes are to be compared.
+    fn upcoming(&self, dir_ref: &DirRef) -> [Option<Upcoming>; 2] {
+        let CompareOptions { evidence, bypass_cache, .. } = self.options;
+        let upcoming = match (self.options.compares_content() && !bypass_cache, evidence) {
+            _ if dir_ref.trees() != Trees::Both => None,
+            (true, Evidence::Checksums) => Some(Upcoming::Checksums),
+            (true, Evidence::Bytes) => Some(Upcoming::Content),
+            (false, _) => self.xattrs.concerns(Kind::File).then_some(Upcoming::Xattrs),
+        };
+        [upcoming; 2]
     }
 
     fn settle(&self, worker: &mut CompareWorker) {

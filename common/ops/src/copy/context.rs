@@ -5,6 +5,7 @@ use super::CopyJob;
 use super::env::Env;
 use super::hopeless::Streak;
 use super::linked::LinkedFile;
+use super::on_their_way::OnTheirWay;
 use crate::compare::content::Buffers;
 use crate::walk::Visited;
 use crate::walk::account::{self, Gathered};
@@ -28,6 +29,8 @@ pub struct CopyWorker {
     pub(super) rows: Rows,
     /// Failures at the target since the last successful copy.
     pub(super) streak: Streak,
+    /// Files that are on their way to the target.
+    pub(super) on_their_way: OnTheirWay,
 }
 
 impl CopyWorker {
@@ -39,6 +42,7 @@ impl CopyWorker {
             buffers: None,
             rows: Rows::default(),
             streak: Streak::default(),
+            on_their_way: OnTheirWay::default(),
         }
     }
 
@@ -129,6 +133,8 @@ pub(super) struct Context<'t, 'c> {
     pub reason: Reason,
     /// Attributes that the target was found to preserve of an entry that it has.
     pub preserved: Preserved,
+    /// True if a file may be on its way to the target when its visit ends.
+    pub may_wait: bool,
 }
 
 impl Context<'_, '_> {

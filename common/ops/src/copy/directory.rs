@@ -299,18 +299,20 @@ pub(super) fn make_here(
         return Ok(Made::New);
     }
     let mode = policy::making_mode(env.options, metadata);
-    let parent = dir_ref.target_parent(env.target(dir_ref), &parent)?;
+    let target = env.target(dir_ref);
+    let parent = || dir_ref.target_parent(target, &parent);
     if policy::was_widened(env.options, metadata) && !env.options.keep.decides_mode() {
-        resume::before_widened(env, dir_ref, &*parent, &name);
+        resume::before_widened(env, dir_ref, &*parent()?, &name);
     }
     let is_there = |metadata: Metadata| metadata.kind == Kind::Directory;
-    if env.options.sync.is_some() && parent.stat(&name).is_ok_and(is_there) {
+    if env.options.sync.is_some() && parent()?.stat(&name).is_ok_and(is_there) {
         return Ok(Made::Existed);
     }
-    match parent.make_dir(&name, mode) {
+    match dir_ref.make_target(target, mode) {
         // The entry is removed no earlier than now, when the directory of the source is open and
         // will be read.
         Err(error) if error.cause == Cause::KindDiffers && env.options.mirrors() => {
+            let parent = parent()?;
             parent.remove(&name, parent.stat(&name)?.kind)?;
             parent.make_dir(&name, mode)
         }

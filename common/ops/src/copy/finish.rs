@@ -135,17 +135,34 @@ impl<'c> FinishJob<'c> {
         self.account.tally()
     }
 
-    fn set(&self, record: &Record) -> Result<Preserved, Error> {
-        let path = RelPath::checked(&record.path).ok_or(Op::Open.errno(libc::EINVAL))?;
-        let target = &self.roots[record.root as usize].target;
-        target.open_dir(&path)?.set_attributes(&record.attributes)
+    /// Sets the attributes of directories of one root.
+    fn finish_each(
+        &self,
+        records: &[Record],
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        let records = records.iter().filter(|it| !self.is_pruned(it)).collect::<Vec<_>>();
+        let Some(Record { root, .. }) = records.first() else { return };
+        let directory = |it: &&Record| Some((RelPath::checked(&it.path)?, it.attributes.clone()));
+        let invalid = Op::Open.errno(libc::EINVAL);
+        let set = match records.iter().map(directory).collect::<Option<Vec<_>>>() {
+            Some(directories) => self.roots[*root as usize].target.set_each(&directories),
+            None => vec![Err(invalid); records.len()],
+        };
+        for (record, set) in records.into_iter().zip(set) {
+            self.finish(record, set, worker, context);
+        }
     }
 
-    fn finish(&self, record: &Record, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
-        if self.is_pruned(record) {
-            return;
-        }
-        let set = self.set(record).inspect(|preserved| worker.tally.count_lost(*preserved));
+    fn finish(
+        &self,
+        record: &Record,
+        set: Result<Preserved, Error>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        let set = set.inspect(|preserved| worker.tally.count_lost(*preserved));
         let refused = set.as_ref().ok().and_then(|preserved| self.keep.refusal(*preserved));
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[record.root as usize];
         if let Some(error) = set.err().or(refused) {
@@ -191,13 +208,15 @@ impl Job for FinishJob<'_> {
     fn run(&self, task: FinishTask, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         match task {
             FinishTask::Block(block) => {
-                for ((root, path), attributes) in block.iter() {
-                    self.finish(&Record { root, path, attributes }, worker, context);
+                let record = |((root, path), attributes)| Record { root, path, attributes };
+                let records = block.iter().map(record).collect::<Vec<_>>();
+                for of_root in records.chunk_by(|one, next| one.root == next.root) {
+                    self.finish_each(of_root, worker, context);
                 }
             }
             FinishTask::InOrder(records) => {
                 for record in &records {
-                    self.finish(record, worker, context);
+                    self.finish_each(std::slice::from_ref(record), worker, context);
                 }
             }
         }

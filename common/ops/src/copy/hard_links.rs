@@ -137,6 +137,7 @@ impl CopyJob<'_> {
                 let entry = Visit {
                     dir_ref,
                     dir: &dir,
+                    counterpart: None,
                     name: &link.name,
                     hint: Hint::Unknown,
                     in_order: false,
@@ -185,7 +186,8 @@ fn make_link(
 ) -> Result<Linked, SideError> {
     let LinkName { dir_ref, name, .. } = other;
     let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
-    let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File, in_order: false };
+    let entry =
+        Visit { dir_ref, dir: &dir, counterpart: None, name, hint: Hint::File, in_order: false };
     let source = dir.stat(name).at(Side::Source)?;
     // The names were recorded during the walk, by inode: since then one of them may have become
     // another file, or devices of two nodes have the same number.

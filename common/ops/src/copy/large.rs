@@ -280,7 +280,14 @@ impl LargeFiles {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         let target = dir_ref.target_dir(cx.env.target(dir_ref)).at(Side::Target)?;
-        let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File, in_order: false };
+        let entry = Visit {
+            dir_ref,
+            dir: &dir,
+            counterpart: None,
+            name,
+            hint: Hint::File,
+            in_order: false,
+        };
         let mut copy = FileCopy { is_anew: true, ..copy };
         if metadata.version() != copy.metadata.version() {
             let xattrs = cx.env.xattrs_of(|| source.xattrs())?;

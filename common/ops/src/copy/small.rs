@@ -4,18 +4,21 @@
 use super::arrival;
 use super::arrival::{check_arrived, proof_of};
 use super::content::{Piece, copy_piece, copy_to_end, share};
-use super::context::{Context, Handled, Met};
+use super::context::{Context, Handled, Met, Progress};
 use super::env::Env;
 use super::hard_links::HardLinks;
 use super::large::LargeFiles;
 use super::look;
+use super::on_their_way;
 use super::policy;
 use super::policy::Plain;
 use super::resume;
 use super::upkeep::Upkeep;
 use super::verify;
 use super::verify::Arrived;
+use crate::walk::dir_ref::DirRef;
 use crate::walk::{Skip, Visit};
+use std::sync::Arc;
 use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
@@ -25,6 +28,7 @@ use types::entry::{Attributes, Kind, Metadata, Preserved, Proof, Xattrs};
 use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::listed::change::Reason;
 use types::outcome::difference::Fields;
+use types::path::Name;
 use types::service::ServiceFault;
 
 /// Copies a regular file. A file that changes meanwhile, or whose arrived content does not match
@@ -90,16 +94,60 @@ pub(super) fn copy_file(
     let etag = arrival::etag_of(cx.env, entry.dir_ref, source_file)?;
     let source = source_file;
     let copy = WholeFile { source, etag, target, attributes, has_old, transfer, is_sized };
-    let (filled, preserved, metadata) =
+    let (filled, end, metadata) =
         copy_at_rest(&copy, entry, (metadata, old_file.as_ref(), plain), cx)?;
-    cx.copied((entry.dir_ref, entry.name), Kind::File, preserved);
-    let Filled { size_bytes, crc64, inode, .. } = filled;
-    let copied = cx.movable((entry.dir_ref, entry.name), &metadata, preserved);
-    let written = Metadata { size_bytes, ..metadata };
-    let file = Arrived { metadata: &written, crc64, inode, copied };
-    let progress = upkeep.file_is_there(entry.dir_ref, entry.name, file, cx);
-    Ok(Met::Done(Handled::copied(size_bytes, progress)))
+    let size_bytes = filled.size_bytes;
+    let written = Written { at: (entry.dir_ref, entry.name), filled, metadata };
+    Ok(Met::Done(match end {
+        End::Done(preserved) => {
+            let progress = written.end(preserved, upkeep, cx);
+            Handled::copied(size_bytes, progress)
+        }
+        End::Begun(staged, attributes) => {
+            on_their_way::add(written, staged, attributes, upkeep, cx);
+            Handled::copied(size_bytes, Progress::Open)
+        }
+    }))
 }
+
+/// A file that was written as a whole.
+pub(super) struct Written<'w> {
+    /// Directory and name of it.
+    pub at: (&'w Arc<DirRef>, &'w Name),
+    /// Result of writing it.
+    pub filled: Filled,
+    /// Metadata of the source.
+    pub metadata: Metadata,
+}
+
+/// End of the copy of a file.
+enum End {
+    /// The file has its final name, and these attributes.
+    Done(Preserved),
+    /// The staged file is on its way to its name and these attributes.
+    Begun(Box<dyn StagedFile>, Attributes),
+}
+
+impl Written<'_> {
+    /// Counts and records the file, which is complete at the target.
+    pub fn end(
+        self,
+        preserved: Preserved,
+        upkeep: &Upkeep<'_>,
+        cx: &mut Context<'_, '_>,
+    ) -> Progress {
+        let Self { at, filled: Filled { size_bytes, proof, crc64, inode }, metadata } = self;
+        cx.worker.gathered.tally.copied_bytes += size_bytes;
+        cx.worker.gathered.tally.needed_bytes += size_bytes;
+        let preserved = Preserved { proof: proof_of(proof, preserved.proof), ..preserved };
+        cx.copied((at.0, at.1), Kind::File, preserved);
+        let copied = cx.movable((at.0, at.1), &metadata, preserved);
+        let written = Metadata { size_bytes, ..metadata };
+        let file = Arrived { metadata: &written, crc64, inode, copied };
+        upkeep.file_is_there(at.0, at.1, file, cx)
+    }
+}
+
 /// Copies a file as a whole, and once more if it has changed meanwhile; returns its metadata at
 /// that time.
 fn copy_at_rest(
@@ -107,7 +155,7 @@ fn copy_at_rest(
     entry: &Visit<'_>,
     (metadata, replaced, plain): (Metadata, Option<&Metadata>, Plain),
     cx: &mut Context<'_, '_>,
-) -> Result<(Filled, Preserved, Metadata), SideError> {
+) -> Result<(Filled, End, Metadata), SideError> {
     match copy_whole(copy, entry, &metadata, cx) {
         Err(SideError { error, .. }) if is_worth_another_try(error.cause) => {
             let again = copy.source.metadata().at(Side::Source)?;
@@ -115,10 +163,10 @@ fn copy_at_rest(
             let attributes = attributes_of(cx.env, entry, &again, xattrs, replaced, plain);
             let is_sized = again.size_bytes > 0 && !is_made_as_it_is_read(&metadata, &again);
             let copy = WholeFile { attributes, is_sized, ..*copy };
-            let (filled, preserved) = copy_whole(&copy, entry, &again, cx)?;
-            Ok((filled, preserved, again))
+            let (filled, end) = copy_whole(&copy, entry, &again, cx)?;
+            Ok((filled, end, again))
         }
-        copied => copied.map(|(filled, preserved)| (filled, preserved, metadata)),
+        copied => copied.map(|(filled, end)| (filled, end, metadata)),
     }
 }
 
@@ -165,7 +213,7 @@ fn copy_whole(
     entry: &Visit<'_>,
     metadata: &Metadata,
     cx: &mut Context<'_, '_>,
-) -> Result<(Filled, Preserved), SideError> {
+) -> Result<(Filled, End), SideError> {
     let (staged_name, name) = (cx.env.staged_name(), cx.env.target_name(entry.dir_ref, entry.name));
     let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(copy.source, metadata);
     let new = NewFile { replaces: copy.has_old, ..new };
@@ -183,11 +231,11 @@ fn copy_whole(
             return Err(side_error);
         }
     };
+    if cx.may_wait && staged.begin_commit(&copy.attributes) {
+        return Ok((filled, End::Begun(staged, copy.attributes.clone())));
+    }
     let preserved = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
-    cx.worker.gathered.tally.copied_bytes += filled.size_bytes;
-    cx.worker.gathered.tally.needed_bytes += filled.size_bytes;
-    let proof = proof_of(filled.proof, preserved.proof);
-    Ok((filled, Preserved { proof, ..preserved }))
+    Ok((filled, End::Done(preserved)))
 }
 
 /// True if another attempt may succeed: the source may be stable the next time, or its content
@@ -212,8 +260,8 @@ struct WholeFile<'f> {
 }
 
 /// Result of writing the content of a file.
-struct Filled {
-    size_bytes: u64,
+pub(super) struct Filled {
+    pub size_bytes: u64,
     /// Proof that the content is that of the source.
     proof: Option<Proof>,
     /// Checksum of what was read, if it is known.

@@ -225,7 +225,14 @@ impl CopyJob<'_> {
         cx: &mut Context<'_, '_>,
     ) -> Result<Handled, SideError> {
         let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
-        let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File, in_order: false };
+        let entry = Visit {
+            dir_ref,
+            dir: &dir,
+            counterpart: None,
+            name,
+            hint: Hint::File,
+            in_order: false,
+        };
         let outcome = match outcome {
             Outcome::Failed(side_error) => {
                 unless_in_doubt(Err(side_error))?.unwrap_or(Outcome::Differs)
@@ -252,7 +259,7 @@ pub(super) fn need(
     large: &LargeFiles,
     cx: &mut Context<'_, '_>,
 ) -> Result<Need, SideError> {
-    let target_dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
+    let target_dir = entry.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let name = cx.env.target_name(entry.dir_ref, entry.name);
     let Sides { source, target } = sides;
     let content = match source.kind {

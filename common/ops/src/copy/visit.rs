@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::context::{Context, Handled, Met};
 use super::env::Env;
-use super::options::ChangeTest;
+use super::options::{ChangeTest, SyncOptions};
 use super::{CopyJob, CopyWorker};
+use crate::compare::options::Evidence;
 use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::watch::Watch;
@@ -19,7 +20,7 @@ use crate::walk::{self, Skip, Visit, Visited, Visitor};
 use lists::named::Named;
 use sched::context::TaskContext;
 use store::opening::Symlinks;
-use store::{Dir, Store};
+use store::{Dir, Store, Upcoming};
 use types::entry::{Hint, Kind, Metadata};
 use types::error::{At, Cause, Failure, Op, Side, SideError};
 use types::operand::staged_name::of_job;
@@ -265,6 +266,22 @@ impl Visitor for CopyJob<'_> {
             && criteria.is_some_and(|criteria| criteria.change_test != ChangeTest::Content)
     }
 
+    /// Returns what visits use: the content of each file to be copied; of files on both sides what the
+    /// change test and the comparison of attributes need.
+    fn upcoming(&self, dir_ref: &DirRef) -> [Option<Upcoming>; 2] {
+        let xattrs = || self.env.options.keep.xattr_filter().concerns(Kind::File);
+        let by_bytes = |it: &SyncOptions| it.evidence == Evidence::Bytes;
+        match &self.env.options.sync {
+            _ if dir_ref.trees().side() == Side::Target => [None, None],
+            Some(it) if !dir_ref.is_fresh() && it.change_test == ChangeTest::Content => {
+                [Some(if by_bytes(it) { Upcoming::Content } else { Upcoming::Checksums }); 2]
+            }
+            Some(_) if !dir_ref.is_fresh() => [xattrs().then_some(Upcoming::Xattrs); 2],
+            _ if self.env.target(dir_ref).discards_writes() => [None, None],
+            _ => [Some(Upcoming::Content), None],
+        }
+    }
+
     fn settle(&self, worker: &mut CopyWorker) {
         self.env.account.settle(&mut worker.gathered);
     }
@@ -309,6 +326,7 @@ impl Visitor for CopyJob<'_> {
         context: &TaskContext<'_, Self>,
     ) -> Visited {
         let cx = &mut self.context(worker, context);
+        cx.may_wait = true;
         let before = entry.in_order.then_some(cx.worker.gathered.tally);
         let found = cx.worker.gathered.tally.found.total();
         let side = entry.dir_ref.trees().side();

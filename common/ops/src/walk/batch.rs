@@ -52,6 +52,17 @@ impl NameBatch {
         self.count == 0
     }
 
+    /// Returns the first names that remain, up to that many.
+    pub fn first(&self, count: usize) -> Vec<(&Name, Hint)> {
+        let mut rest = &self.bytes[self.begin..];
+        let next = || {
+            let item = Item::first(rest)?;
+            rest = &rest[item.length_bytes..];
+            Some((item.name, item.hint))
+        };
+        std::iter::from_fn(next).take(count).collect()
+    }
+
     /// Removes the first name and passes it to `visit`, with all keys below it where they are
     /// known. Returns `None` if no name remains.
     pub fn take_first<T>(

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use store::{Dir, Store};
+use store::{Dir, Made, Store};
 use types::error::{Error, Side, SideError};
 use types::path::{Name, RelPath};
 
@@ -240,6 +240,14 @@ impl DirRef {
         match &self.target.near {
             Some((dir, _)) => Ok(Arc::clone(dir)),
             None => store.open_dir(parent),
+        }
+    }
+
+    /// Creates the directory in the other tree, in one that exists.
+    pub fn make_target(&self, store: &dyn Store, mode: u32) -> Result<Made, Error> {
+        match &self.target.near {
+            Some((parent, name)) => parent.make_dir(name, mode),
+            None => store.make_dir(&self.path, mode),
         }
     }
 

@@ -109,7 +109,8 @@ pub(super) fn visit_run<V: Visitor>(
             break;
         }
         let names_and_later = (&mut names, Some(&mut later));
-        visit_first(visitor, (dir_ref, dir), names_and_later, worker, context);
+        let handles = (dir, None);
+        visit_first(visitor, dir_ref, handles, names_and_later, worker, context);
         if later.len() >= limits::BATCH_NAMES_MAX {
             let full = std::mem::take(&mut later);
             queue_or_visit(visitor, (dir_ref, dir), full, worker, context);

@@ -19,7 +19,7 @@ use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
 use types::entry::{Metadata, Time};
-use types::error::{At, Cause, Op, Side, SideError};
+use types::error::{Cause, Error, Op, Side, SideError};
 use types::limits::{CLOCK_TICK, CLOCK_TICK_COARSE};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
@@ -198,10 +198,11 @@ impl<'c> CheckJob<'c> {
         &self,
         directory: RootedPath,
         before: Look,
+        looked: Result<Metadata, Error>,
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) {
-        match self.look(&directory) {
+        match self.seen(&directory, looked) {
             Ok(Some(now)) => self.change_test(directory, (before, now), worker, context),
             // The directory has vanished, by which its parent has changed; that is compared itself.
             Ok(None) => {}
@@ -212,15 +213,35 @@ impl<'c> CheckJob<'c> {
         }
     }
 
+    /// Compares directories of one tree with their records.
+    fn check_each(
+        &self,
+        directories: Vec<(RootedPath, Look)>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        let Some(((tree, _), _)) = directories.first() else { return };
+        let path = |((_, path), _): &(RootedPath, Look)| RelPath::checked(path);
+        let looked = match directories.iter().map(path).collect::<Option<Vec<_>>>() {
+            Some(paths) => self.trees[*tree as usize].store.look_each(&paths),
+            None => vec![Err(Op::Open.errno(libc::EINVAL)); directories.len()],
+        };
+        for ((directory, before), looked) in directories.into_iter().zip(looked) {
+            self.check(directory, before, looked, worker, context);
+        }
+    }
+
     /// Returns the present metadata of a directory, or `None` if there is none.
     ///
     /// # Errors
     /// Returns the failure, also if the file system that was mounted there is gone.
-    fn look(&self, (tree, path): &RootedPath) -> Result<Option<Metadata>, SideError> {
+    fn seen(
+        &self,
+        (tree, path): &RootedPath,
+        looked: Result<Metadata, Error>,
+    ) -> Result<Option<Metadata>, SideError> {
         let CheckedTree { store, side, .. } = self.trees[*tree as usize];
-        let torn = || Op::Open.errno(libc::EINVAL);
-        let below = RelPath::checked(path).ok_or_else(torn).at(side)?;
-        match store.look(&below) {
+        match looked {
             Ok(found) => Ok(Some(found)),
             Err(error) if matches!(error.cause, Cause::System(libc::ENOTDIR | libc::ELOOP)) => {
                 Ok(None)
@@ -292,8 +313,9 @@ impl Job for CheckJob<'_> {
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) {
-        for (directory, look) in block.iter() {
-            self.check(directory, look, worker, context);
+        let directories = block.iter().collect::<Vec<_>>();
+        for of_tree in directories.chunk_by(|one, next| one.0.0 == next.0.0) {
+            self.check_each(of_tree.to_vec(), worker, context);
         }
         self.account.settle(worker);
     }

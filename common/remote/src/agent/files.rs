@@ -15,6 +15,16 @@ use crate::protocol::{
     Answer, At, FileIs, New, OpenedFile, Reply, Request, StagedAs, StagedIs, checked_name,
 };
 
+/// Wishes about a file that is opened.
+struct Wanted {
+    /// Size up to which it is read.
+    read_bytes: u64,
+    /// True if the checksum of a small file is computed instead.
+    sum: bool,
+    /// Identity that it must have.
+    identity: Option<Identity>,
+}
+
 impl Agent {
     pub(super) fn reply_about_file(
         &self,
@@ -23,8 +33,9 @@ impl Agent {
         out: &mut Vec<u8>,
     ) -> Reply {
         match request {
-            Request::Open { dir, name, read_bytes, identity } => {
-                self.open(&dir, name, (read_bytes, identity), out)
+            Request::Open { dir, name, read_bytes, sum, identity } => {
+                let wanted = Wanted { read_bytes, sum, identity };
+                self.open(&dir, name, &wanted, out)
             }
             Request::Read { file, offset, length } => {
                 let file = self.opened(file)?;
@@ -68,26 +79,24 @@ impl Agent {
         }
     }
 
-    fn open(
-        &self,
-        at: &At,
-        name: Vec<u8>,
-        (read_bytes, identity): (u64, Option<Identity>),
-        out: &mut Vec<u8>,
-    ) -> Reply {
+    fn open(&self, at: &At, name: Vec<u8>, wanted: &Wanted, out: &mut Vec<u8>) -> Reply {
         let root = self.root(at.root)?;
         let (file, metadata) = self.open_regular(at, name)?;
-        if identity.is_some_and(|identity| identity != metadata.identity()) {
+        if wanted.identity.is_some_and(|identity| identity != metadata.identity()) {
             return Err(Op::Copy.failed(Cause::Changed));
         }
         let xattrs = file.xattrs();
-        let is_small = metadata.size_bytes <= read_bytes.min(REMOTE_WHOLE_BYTES_MAX);
-        let is_whole = read_bytes > 0 && is_small && read_whole(&*file, &metadata, out)?;
+        let is_small = metadata.size_bytes <= REMOTE_WHOLE_BYTES_MAX;
+        let is_read =
+            wanted.sum || metadata.size_bytes <= wanted.read_bytes && wanted.read_bytes > 0;
+        let is_read = is_small && is_read && read_whole(&*file, &metadata, out)?;
+        let sum = (is_read && wanted.sum).then(|| Crc64::of(out));
+        let is_whole = is_read && !wanted.sum;
         if !is_whole {
             out.clear();
         }
         let metadata = self.shown(metadata, root.device);
-        Ok(Answer::File(Box::new(FileIs { metadata, xattrs, is_whole })))
+        Ok(Answer::File(Box::new(FileIs { metadata, xattrs, is_whole, sum })))
     }
 
     /// Opens a file for reading; a client may give the name of a device.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::store::{
     Dir, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, RemoteAddress, SourceFile, StagedFile,
+    Upcoming,
 };
 use types::content::chunk::Extent;
 use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Xattrs};
@@ -13,23 +14,40 @@ use types::error::{Cause, Op, Result};
 use types::limits::{REMOTE_REQUEST_ATTEMPTS, REMOTE_WHOLE_BYTES_MAX};
 use types::path::{Name, RelPath};
 
+use super::ahead::Ahead;
 use super::file::RemoteFile;
-
 use super::staged::RemoteStaged;
 use super::{Root, answered, ask_counted};
+use crate::bundle::Item;
 use crate::host::{Line, malformed};
 use crate::known::{Entry, Known};
 use crate::protocol::{
-    Answer, At, FileIs, NewEntry, Page, Request, StagedAs, StatAs, checked_name,
+    Answer, At, Entered, FileIs, NewEntry, Page, Request, StagedAs, StatAs, checked_name,
 };
 
 /// A directory of a remote tree: a path, and what its listing has returned.
 pub(super) struct RemoteDir {
     root: Arc<Root>,
     path: RelPath,
-    /// Metadata and first entries from entering it, each for one use.
-    entered: Mutex<(Option<Metadata>, Option<Batch>)>,
-    known: Mutex<Known>,
+    /// Results of entering it, each for one use.
+    entered: Arc<Mutex<Fresh>>,
+    known: Arc<Mutex<Known>>,
+    /// Permissions that the default ACL leaves, once they were requested.
+    default_acl: Arc<Mutex<Option<AclMode>>>,
+    /// Entries that were requested ahead.
+    ahead: Ahead,
+}
+
+/// Permissions that the default ACL of a directory leaves, if it has one.
+#[derive(Clone, Copy)]
+struct AclMode(Option<u32>);
+
+/// Results of entering a directory that were not used yet.
+#[derive(Default)]
+struct Fresh {
+    metadata: Option<Metadata>,
+    xattrs: Option<Result<Option<Xattrs>>>,
+    batch: Option<Batch>,
 }
 
 /// Entries of a listing, and the line by which its next ones are requested.
@@ -57,9 +75,13 @@ impl RemoteDir {
     pub fn enter(root: &Arc<Root>, path: RelPath) -> Result<Self> {
         let request = Request::Enter { dir: root.at(&path) };
         let ((reply, _), line) = root.host.ask_any(Op::Open, &request)?;
-        let (metadata, page) = answered!(
-            Op::Open, reply?, Answer::Entered { metadata, page } => (metadata, page)
-        )?;
+        let entered = answered!(Op::Open, reply?, Answer::Entered(entered) => entered)?;
+        Self::entered(root, path, entered, line)
+    }
+
+    /// Opens a directory, of which that is known.
+    fn entered(root: &Arc<Root>, path: RelPath, entered: Entered, line: Line) -> Result<Self> {
+        let Entered { metadata, xattrs, page } = entered;
         let metadata = root.host.shown(metadata);
         if metadata.kind != Kind::Directory {
             return Err(malformed(Op::Open));
@@ -69,8 +91,37 @@ impl RemoteDir {
             known.add(&entries(root, page.entries.clone())?, page.more.is_none());
         }
         let batch = page.map(|page| Batch { page, line });
-        let entered = Mutex::new((Some(metadata), batch));
-        Ok(Self { root: Arc::clone(root), path, entered, known: Mutex::new(known) })
+        let fresh = Fresh { metadata: Some(metadata), xattrs, batch };
+        let entered = Arc::new(Mutex::new(fresh));
+        let (root, known) = (Arc::clone(root), Arc::new(Mutex::new(known)));
+        let (default_acl, ahead) = Default::default();
+        Ok(Self { root, path, entered, known, default_acl, ahead })
+    }
+
+    /// Opens a directory: one that this thread has just created is known.
+    pub fn open_at(root: &Arc<Root>, path: RelPath) -> Result<Self> {
+        match root.made.take(&path) {
+            Some((entered, line)) => Self::entered(root, path, entered, line),
+            None => Self::enter(root, path),
+        }
+    }
+
+    /// Creates a directory, and remembers it for the thread, which opens it next.
+    pub fn make_at(root: &Arc<Root>, path: RelPath, mode: u32) -> Result<Made> {
+        let Some((parent, name)) = path.split_last() else {
+            return Err(Op::MakeDir.errno(libc::EEXIST));
+        };
+        let name_bytes = name.to_bytes().to_vec();
+        let request = Request::MakeDir { dir: root.at(&parent), name: name_bytes, mode };
+        let ((reply, line), is_repeated) = ask_counted(&root.host, Op::MakeDir, &request)?;
+        let (is_new, entered) = answered!(
+            Op::MakeDir, reply?, Answer::Made { is_new, entered } => (is_new, entered)
+        )?;
+        let is_new = is_new || is_repeated && Self::is_as_made(root, &path, mode);
+        if let Some(entered) = entered.filter(|_| is_new) {
+            root.made.put(path, (entered, line));
+        }
+        Ok(if is_new { Made::New } else { Made::Existed })
     }
 
     fn at(&self) -> At {
@@ -88,7 +139,7 @@ impl RemoteDir {
 
     /// Forgets what entering the directory has returned, because that is not up to date.
     fn is_left(&self) {
-        *lock(&self.entered) = (None, None);
+        *lock(&self.entered) = Fresh::default();
     }
 
     fn stat_as(&self, name: Option<&Name>, how: StatAs) -> Result<Metadata> {
@@ -103,18 +154,56 @@ impl RemoteDir {
         read_bytes: u64,
         identity: Option<Identity>,
     ) -> Result<Box<dyn SourceFile>> {
-        let (dir, bytes) = (self.at(), name.to_bytes().to_vec());
-        let request = Request::Open { dir, name: bytes, read_bytes, identity };
+        let request = self.opening(name, read_bytes, false, identity);
         let (reply, data) = self.root.host.ask(Op::Open, &|_| request.clone(), &[])?;
         let is = answered!(Op::Open, reply?, Answer::File(is) => *is)?;
+        self.opened(name, is, data)
+    }
+
+    fn opening(
+        &self,
+        name: &Name,
+        read_bytes: u64,
+        sum: bool,
+        identity: Option<Identity>,
+    ) -> Request {
+        Request::Open { dir: self.at(), name: name.to_bytes().to_vec(), read_bytes, sum, identity }
+    }
+
+    fn opened(&self, name: &Name, is: FileIs, data: Vec<u8>) -> Result<Box<dyn SourceFile>> {
         let is = FileIs { metadata: self.root.host.shown(is.metadata), ..is };
         let file = RemoteFile::new(&self.root, self.at(), name, is, data)?;
         Ok(Box::new(file))
     }
 
+    /// Opens a file that was requested ahead.
+    fn open_ahead(&self, name: &Name) -> Option<Result<Box<dyn SourceFile>>> {
+        let arrived = self.ahead.take_file(&self.root.host, name)?;
+        Some(arrived.and_then(|(is, data)| self.opened(name, is, data)))
+    }
+
+    /// Returns the request that is made ahead for an entry: only for a file, by the listing.
+    fn ahead_of(&self, name: &Name, hint: Hint, upcoming: Upcoming) -> Option<Item> {
+        let is_file = match lock(&self.known).peek(name) {
+            Some(seen) => seen.is_ok_and(|seen| seen.kind == Kind::File),
+            None => hint == Hint::File,
+        };
+        let name_bytes = Some(name.to_bytes().to_vec());
+        let (op, request) = match upcoming {
+            Upcoming::Content => {
+                (Op::Open, self.opening(name, REMOTE_WHOLE_BYTES_MAX, false, None))
+            }
+            Upcoming::Checksums => (Op::Open, self.opening(name, 0, true, None)),
+            Upcoming::Xattrs => {
+                (Op::GetXattrs, Request::Xattrs { dir: self.at(), name: name_bytes })
+            }
+        };
+        is_file.then(|| Item::plain(op, request))
+    }
+
     /// Returns the first entries, from entering the directory or anew.
     fn first_batch(&self) -> Result<Batch> {
-        let entered = lock(&self.entered).1.take();
+        let entered = lock(&self.entered).batch.take();
         entered.map_or_else(|| self.list_anew(), Ok)
     }
 
@@ -177,7 +266,7 @@ fn entries(root: &Root, page: Vec<crate::protocol::ListedEntry>) -> Result<Vec<E
 
 impl Dir for RemoteDir {
     fn metadata(&self) -> Result<Metadata> {
-        let entered = lock(&self.entered).0.take();
+        let entered = lock(&self.entered).metadata.take();
         entered.map_or_else(|| self.stat_as(None, StatAs::Plain), Ok)
     }
 
@@ -216,7 +305,7 @@ impl Dir for RemoteDir {
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
-        let dir = Self::enter(&self.root, self.path.child(name))?;
+        let dir = Self::open_at(&self.root, self.path.child(name))?;
         Ok(Arc::new(dir))
     }
 
@@ -233,12 +322,22 @@ impl Dir for RemoteDir {
         known.unwrap_or_else(|| self.stat(name))
     }
 
+    fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {
+        match self.open_ahead(name) {
+            Some(Ok(file)) => Ok((file.metadata()?, Some(file))),
+            // A file that cannot be opened has metadata, too.
+            Some(Err(_)) => self.stat(name).map(|metadata| (metadata, None)),
+            None => self.peek(name, Hint::Unknown).map(|metadata| (metadata, None)),
+        }
+    }
+
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
-        self.open(name, 0, None)
+        self.open_ahead(name).unwrap_or_else(|| self.open(name, 0, None))
     }
 
     fn open_listed(&self, name: &Name, _: Hint) -> Result<Box<dyn SourceFile>> {
-        self.open(name, REMOTE_WHOLE_BYTES_MAX, None)
+        let open = || self.open(name, REMOTE_WHOLE_BYTES_MAX, None);
+        self.open_ahead(name).unwrap_or_else(open)
     }
 
     fn open_extent(
@@ -257,24 +356,48 @@ impl Dir for RemoteDir {
         answered!(Op::ReadLink, answer, Answer::Bytes(bytes) if is_path(&bytes) => bytes)
     }
 
+    fn ahead(&self, names: &[(&Name, Hint)], upcoming: Upcoming) -> Option<Arc<dyn Dir>> {
+        let ahead = Ahead::default();
+        for (name, hint) in names {
+            if let Some(item) = self.ahead_of(name, *hint, upcoming) {
+                ahead.request(&self.root.host, name, item);
+            }
+        }
+        ahead.send(&self.root.host).then(|| {
+            let (entered, known) = (Arc::clone(&self.entered), Arc::clone(&self.known));
+            let (root, path) = (Arc::clone(&self.root), self.path.clone());
+            let default_acl = Arc::clone(&self.default_acl);
+            Arc::new(Self { root, path, entered, known, default_acl, ahead }) as Arc<dyn Dir>
+        })
+    }
+
     fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
+        if let Some(known) = name.and_then(|name| self.ahead.xattrs(&self.root.host, name)) {
+            return known;
+        }
+        if name.is_none()
+            && let Some(known) = lock(&self.entered).xattrs.take()
+        {
+            return known;
+        }
         let name = name.map(|name| name.to_bytes().to_vec());
         let answer = self.root.ask(Op::GetXattrs, &Request::Xattrs { dir: self.at(), name })?;
         answered!(Op::GetXattrs, answer, Answer::Xattrs(xattrs) => xattrs)
     }
 
     fn default_acl_mode(&self) -> Result<Option<u32>> {
+        if let Some(AclMode(known)) = *lock(&self.default_acl) {
+            return Ok(known);
+        }
         let answer = self.root.ask(Op::GetXattrs, &Request::DefaultAclMode { dir: self.at() })?;
-        answered!(Op::GetXattrs, answer, Answer::Mode(mode) => mode)
+        let mode = answered!(Op::GetXattrs, answer, Answer::Mode(mode) => mode)?;
+        *lock(&self.default_acl) = Some(AclMode(mode));
+        Ok(mode)
     }
 
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
         self.changes(name);
-        let request = Request::MakeDir { dir: self.at(), name: name.to_bytes().to_vec(), mode };
-        let (reply, is_repeated) = ask_counted(&self.root.host, Op::MakeDir, &request)?;
-        let is_new = answered!(Op::MakeDir, reply?, Answer::Is(is_new) => is_new)?;
-        let is_new = is_new || is_repeated && self.is_as_made(name, mode);
-        Ok(if is_new { Made::New } else { Made::Existed })
+        Self::make_at(&self.root, self.path.child(name), mode)
     }
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
@@ -315,6 +438,7 @@ impl Dir for RemoteDir {
 
     fn set_attributes(&self, attributes: &Attributes) -> Result<Preserved> {
         self.is_left();
+        *lock(&self.default_acl) = None;
         self.set(None, attributes)
     }
 
@@ -333,8 +457,8 @@ impl Dir for RemoteDir {
         self.changes(name);
         let request = Request::Remove { dir: self.at(), name: name.to_bytes().to_vec(), kind };
         match ask_counted(&self.root.host, Op::Remove, &request)? {
-            (Err(error), true) if error.cause.is_vanished() => Ok(()),
-            (removed, _) => removed.map(drop),
+            ((Err(error), _), true) if error.cause.is_vanished() => Ok(()),
+            ((removed, _), _) => removed.map(drop),
         }
     }
 
@@ -343,11 +467,11 @@ impl Dir for RemoteDir {
         self.changes(name);
         let request = Request::LinkFrom { dir: self.at(), from, name: name.to_bytes().to_vec() };
         match ask_counted(&self.root.host, Op::Link, &request)? {
-            (Err(error), true) if error.cause == Cause::System(libc::EEXIST) => {
+            ((Err(error), _), true) if error.cause == Cause::System(libc::EEXIST) => {
                 let is_made = self.stat(name)?.is_same_file(&other.stat(name)?);
                 if is_made { Ok(true) } else { Err(error) }
             }
-            (linked, _) => answered!(Op::Link, linked?, Answer::Is(is_made) => is_made),
+            ((linked, _), _) => answered!(Op::Link, linked?, Answer::Is(is_made) => is_made),
         }
     }
 
@@ -375,10 +499,12 @@ impl Dir for RemoteDir {
 
 impl RemoteDir {
     /// Returns whether a directory is as a new one of that mode: an earlier request has made it.
-    fn is_as_made(&self, name: &Name, mode: u32) -> bool {
-        let Ok(found) = Self::enter(&self.root, self.path.child(name)) else { return false };
+    fn is_as_made(root: &Arc<Root>, path: &RelPath, mode: u32) -> bool {
+        let Ok(found) = Self::enter(root, path.clone()) else { return false };
         let entered = lock(&found.entered);
-        let (Some(metadata), Some(batch)) = &*entered else { return false };
+        let (Some(metadata), Some(batch)) = (&entered.metadata, &entered.batch) else {
+            return false;
+        };
         let mode = mode & !::host::process::current_umask();
         metadata.mode & 0o777 == mode & 0o777 && batch.page.entries.is_empty()
     }

@@ -25,6 +25,10 @@ pub(super) struct RemoteFile {
     xattrs: Result<Option<Xattrs>>,
     /// Whole content, where it came with the file.
     whole: Option<Vec<u8>>,
+    /// Checksum of the whole content, where that came with the file.
+    sum: Option<Crc64>,
+    /// True once more of the file was requested, so that it may have changed.
+    is_read: AtomicBool,
     past_cache: AtomicBool,
     ahead: Mutex<Ahead>,
 }
@@ -39,7 +43,7 @@ struct Ahead {
 
 impl RemoteFile {
     pub fn new(root: &Arc<Root>, dir: At, name: &Name, is: FileIs, data: Vec<u8>) -> Result<Self> {
-        let FileIs { metadata, xattrs, is_whole } = is;
+        let FileIs { metadata, xattrs, is_whole, sum } = is;
         let is_sound =
             metadata.kind == Kind::File && (!is_whole || data.len() as u64 == metadata.size_bytes);
         if !is_sound {
@@ -52,12 +56,20 @@ impl RemoteFile {
             metadata,
             xattrs,
             whole: is_whole.then_some(data),
+            sum,
+            is_read: AtomicBool::new(false),
             past_cache: AtomicBool::new(false),
             ahead: Mutex::default(),
         })
     }
 
+    /// Returns the checksum of the whole content, as long as nothing else was requested of the file.
+    fn own_sum(&self) -> Option<Crc64> {
+        self.sum.filter(|_| !self.is_read.load(Ordering::Relaxed))
+    }
+
     fn opened(&self) -> OpenedFile {
+        self.is_read.store(true, Ordering::Relaxed);
         OpenedFile { past_cache: self.past_cache.load(Ordering::Relaxed), ..self.file.clone() }
     }
 
@@ -80,13 +92,14 @@ impl RemoteFile {
 }
 
 impl SourceFile for RemoteFile {
-    /// Returns the metadata. That of a file whose whole content has arrived is of the same moment.
+    /// Returns the metadata. That of a file whose whole content has arrived, or only its checksum, is
+    /// of the same moment.
     fn metadata(&self) -> Result<Metadata> {
-        if self.whole.is_some() {
+        if self.whole.is_some() || self.own_sum().is_some() {
             return Ok(self.metadata);
         }
         let OpenedFile { dir, name, .. } = self.file.clone();
-        let request = Request::Open { dir, name, read_bytes: 0, identity: None };
+        let request = Request::Open { dir, name, read_bytes: 0, sum: false, identity: None };
         let answer = self.root.ask(Op::Stat, &request)?;
         answered!(Op::Stat, answer, Answer::File(is) => self.root.host.shown(is.metadata))
     }
@@ -97,6 +110,9 @@ impl SourceFile for RemoteFile {
             let count = rest.len().min(buffer.len());
             buffer[..count].copy_from_slice(&rest[..count]);
             return Ok(count);
+        }
+        if self.metadata.size_bytes == 0 && self.own_sum().is_some() {
+            return Ok(0);
         }
         let length = buffer.len().min(REMOTE_DATA_BYTES_MAX) as u64;
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,6 +147,7 @@ impl SourceFile for RemoteFile {
 
     fn bypass_cache(&self) -> Result<()> {
         self.past_cache.store(true, Ordering::Relaxed);
+        self.is_read.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -157,6 +174,10 @@ impl SourceFile for RemoteFile {
     fn crc64_of(&self, extent: Extent) -> Result<Option<Crc64>> {
         if self.whole.is_some() {
             return Ok(None);
+        }
+        let is_all = extent == Extent { offset: 0, length: self.metadata.size_bytes };
+        if let Some(sum) = self.own_sum().filter(|_| is_all) {
+            return Ok(Some(sum));
         }
         let answer = self.root.ask(Op::Read, &Request::Sum { file: self.opened(), extent })?;
         answered!(Op::Read, answer, Answer::Sum(sum) => Some(sum))

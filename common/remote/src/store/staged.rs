@@ -13,6 +13,7 @@ use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_WHOLE_BYTES_MAX, REMOTE_WINDOW
 
 use super::dir::renamed;
 use super::{Root, answered};
+use crate::bundle::{Item, Ticket};
 use crate::connection::Pending;
 use crate::protocol::{Answer, At, New, Request, StagedAs, StagedIs};
 
@@ -29,6 +30,8 @@ pub(super) struct RemoteStaged {
 enum State {
     /// Content of a small file, in order, and its size.
     Collected { extents: Vec<Extent>, data: Vec<u8>, size_bytes: u64 },
+    /// The file was given up for sending with its attributes.
+    Sent(Ticket),
     /// The file is staged, and writes are in progress.
     There { at: StagedAs, is: StagedIs, writes: Writes },
 }
@@ -146,18 +149,38 @@ impl RemoteStaged {
         Ok(New { at, attributes: attributes.clone(), ..new })
     }
 
-    /// Sends a file that was collected, with its attributes.
-    fn put(&self, attributes: &Attributes) -> Result<Option<Preserved>> {
-        let state = self.lock();
-        let State::Collected { extents, data, size_bytes } = &*state else { return Ok(None) };
-        let Some(new) = &self.new else { return Ok(None) };
-        let request = |attempt| {
-            let at = StagedAs { staged: renamed(&self.staged, attempt), ..new.at.clone() };
-            let new = New { at, attributes: attributes.clone(), ..new.clone() };
-            Request::Put { new, extents: extents.clone(), size_bytes: *size_bytes }
+    /// Sends a file that was collected, with its attributes and with other files. Returns whether it
+    /// is on its way.
+    fn send_whole(&self, attributes: &Attributes) -> bool {
+        let mut state = self.lock();
+        let (State::Collected { extents, data, size_bytes }, Some(new)) = (&mut *state, &self.new)
+        else {
+            return matches!(*state, State::Sent(_));
         };
-        let (reply, _) = self.root.host.ask(Op::Write, &request, data)?;
-        answered!(Op::Write, reply?, Answer::Preserved(preserved) => Some(preserved))
+        let (extents, size_bytes) = (std::mem::take(extents), *size_bytes);
+        let new = New { attributes: attributes.clone(), ..new.clone() };
+        let staged = self.staged.clone();
+        let request = move |attempt| {
+            let at = StagedAs { staged: renamed(&staged, attempt), ..new.at.clone() };
+            let new = New { at, ..new.clone() };
+            Request::Put { new, extents: extents.clone(), size_bytes }
+        };
+        let data = std::mem::take(data);
+        let item = Item { op: Op::Write, request: Box::new(request), data };
+        *state = State::Sent(self.root.outbox.add(&self.root.host, item));
+        true
+    }
+
+    /// Waits for a file that was sent.
+    fn arrived(&self) -> Result<Preserved> {
+        let empty = State::Collected { extents: Vec::new(), data: Vec::new(), size_bytes: 0 };
+        match std::mem::replace(&mut *self.lock(), empty) {
+            State::Sent(ticket) => {
+                let (reply, _) = self.root.outbox.wait(&self.root.host, ticket)?;
+                answered!(Op::Write, reply?, Answer::Preserved(preserved) => preserved)
+            }
+            _ => Err(Op::Write.errno(libc::EBADMSG)),
+        }
     }
 }
 
@@ -200,14 +223,14 @@ impl Writes {
 impl StagedFile for RemoteStaged {
     fn ticket(&self) -> Vec<u8> {
         match &*self.lock() {
-            State::Collected { .. } => self.staged.to_bytes().to_vec(),
+            State::Collected { .. } | State::Sent(_) => self.staged.to_bytes().to_vec(),
             State::There { at, .. } => at.staged.clone(),
         }
     }
 
     fn capabilities(&self) -> StagedCapabilities {
         let is_resumable = match &*self.lock() {
-            State::Collected { .. } => false,
+            State::Collected { .. } | State::Sent(_) => false,
             State::There { is, .. } => is.is_resumable,
         };
         StagedCapabilities {
@@ -267,6 +290,10 @@ impl StagedFile for RemoteStaged {
         self.root.ask(Op::Write, &Request::EndAt { at, size_bytes: size }).map(drop)
     }
 
+    fn begin_commit(&self, attributes: &Attributes) -> bool {
+        self.send_whole(attributes)
+    }
+
     fn close(self: Box<Self>) -> Result<Option<Receipt>> {
         let (at, _) = self.settle()?;
         if self.root.is_durable {
@@ -276,8 +303,8 @@ impl StagedFile for RemoteStaged {
     }
 
     fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Preserved> {
-        if let Some(preserved) = self.put(attributes)? {
-            return Ok(preserved);
+        if self.send_whole(attributes) {
+            return self.arrived();
         }
         let (at, is) = match self.settle() {
             Ok(settled) => settled,

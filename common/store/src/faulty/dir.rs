@@ -7,7 +7,7 @@ use super::Faults;
 use super::file::{FaultyFile, FaultyStaged};
 use crate::{
     Dir, DirDecorator, Made, NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, SourceFile,
-    StagedFile,
+    StagedFile, Upcoming,
 };
 use types::content::chunk::Extent;
 use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time, Xattrs};
@@ -93,6 +93,10 @@ impl DirDecorator for FaultyDir {
         self.strike(Op::Stat, name)?;
         let (metadata, file) = self.inner.stat_open(name)?;
         Ok((metadata, file.map(|file| self.file(file, name))))
+    }
+
+    fn ahead(&self, names: &[(&Name, Hint)], upcoming: Upcoming) -> Option<Arc<dyn Dir>> {
+        Some(Self::around(self.inner.ahead(names, upcoming)?, &self.faults))
     }
 
     fn stat_followed(&self, name: &Name) -> Result<Metadata> {

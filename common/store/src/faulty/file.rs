@@ -120,6 +120,11 @@ impl StagedFileDecorator for FaultyStaged {
         self.inner.write_at(&garbled, offset)
     }
 
+    /// Leaves a commit that is to fail until its time.
+    fn begin_commit(&self, attributes: &Attributes) -> bool {
+        self.faults.rule(Op::Rename, &self.name).is_none() && self.inner.begin_commit(attributes)
+    }
+
     fn leave_hole(&self, extent: Extent) -> Result<()> {
         self.strike(Op::Write)?;
         self.inner.leave_hole(extent)

@@ -23,7 +23,7 @@ use types::path::RelPath;
 
 /// Returns a host on which the first request that `is_lost` is done once `before` has run, but not
 /// answered: its connection breaks.
-fn losing(
+pub fn losing(
     is_lost: impl Fn(&Request) -> bool + Send + Sync + 'static,
     before: impl Fn() + Send + Sync + 'static,
 ) -> Arc<Host> {
