@@ -43,7 +43,7 @@ use comm::collective::{broadcast, gather};
 use host::interrupt;
 use host::process::descriptors_max;
 use host::throttle;
-use ops::resolver::{self, Reach, StoreResolver};
+use ops::resolver::{self, Kept, Reach, StoreResolver};
 use ops::walk::selection::{Selection, SelectionOptions};
 use sched::counters::Counters;
 use sched::engine::Settings;
@@ -151,19 +151,21 @@ fn find_stores(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Result<StoreResolver, Exit> {
+    let mut kept = Kept::default();
     let reach = (session.mail.comm().rank() == Rank::ROOT).then(|| {
         let found = resolver::find(places, &args.s3.options(), &args.ssh.options());
-        let reach = found.map_err(|why| {
+        let (reach, hosts) = found.map_err(|why| {
             reporter.refuse(&why);
             why.exit()
         })?;
+        kept = hosts;
         check_limits(&reach).map_err(|why| {
             reporter.refuse(why);
             Exit::Usage
         })?;
         Ok(reach)
     });
-    let resolver = broadcast(session.mail, reach).map(StoreResolver::new)?;
+    let resolver = StoreResolver::new(broadcast(session.mail, reach)?, kept);
     reporter.know(resolver.endpoints());
     // The service may not answer.
     if resolver.has_objects() && session.mail.comm().rank() == Rank::ROOT {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limited::{At, limited};
-pub use hosts::HostOptions;
+pub use hosts::{HostOptions, Kept};
 use hosts::{HostReach, Hosts};
 pub use unreached::{UnknownName, Unreached};
 
@@ -127,7 +127,8 @@ impl Mounted {
     }
 }
 
-/// Resolves how the services are reached that the paths name.
+/// Resolves how the services are reached that the paths name. Also returns the hosts that were
+/// reached for that.
 ///
 /// # Errors
 /// Returns which location is malformed, or what is missing to reach it.
@@ -135,18 +136,18 @@ pub fn find(
     paths: &[(Side, &[u8])],
     options: &S3Options,
     host_options: &HostOptions,
-) -> std::result::Result<Reach, Unreached> {
+) -> std::result::Result<(Reach, Kept), Unreached> {
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
-    let mut reach = Reach::default();
+    let (mut reach, mut kept) = (Reach::default(), Kept::default());
     for (side, path) in paths {
-        if hosts::add_sftp(&mut reach.hosts, path, host_options)? {
+        if hosts::add_sftp((&mut reach.hosts, &mut kept), path, host_options)? {
             continue;
         }
         let located = Location::parse(path, &is_remote)?;
         let objects = match (located, RemotePath::parse(path), location::named_host(path)) {
             (Location::Object(objects), ..) => objects,
             (Location::Posix(_), Some(remote), _) => {
-                hosts::add(&mut reach.hosts, &remote, host_options)
+                hosts::add((&mut reach.hosts, &mut kept), &remote, host_options)
                     .map_err(|why| unreachable_host(path, remote.head, why))?;
                 continue;
             }
@@ -164,7 +165,7 @@ pub fn find(
             reach.services.push((*side, objects.remote, settings));
         }
     }
-    Ok(reach)
+    Ok((reach, kept))
 }
 
 /// Returns the error for a path on a host that ssh does not reach. A name without a user may be
@@ -228,11 +229,12 @@ pub struct Endpoint {
 }
 
 impl StoreResolver {
-    /// Creates this rank's access to the services. Sends no request.
-    pub fn new(reach: Reach) -> Self {
+    /// Creates this rank's access to the services, to which it sends no request, and to other hosts,
+    /// to which it begins to connect, except where a connection was kept.
+    pub fn new(reach: Reach, kept: Kept) -> Self {
         let service = |(side, remote, settings)| (side, remote, Arc::new(Service::new(settings)));
         let services = reach.services.into_iter().map(service).collect();
-        Self { services, hosts: Hosts::new(reach.hosts), ..Self::default() }
+        Self { services, hosts: Hosts::new(reach.hosts, kept), ..Self::default() }
     }
 
     /// Adds DAOS containers, which are mounted on this node. Those mounted for this job stay

@@ -57,13 +57,17 @@ pub enum Settings {
 /// The settings of the hosts of a job, each with the text that names it.
 pub type HostReach = Vec<(String, Settings)>;
 
+/// Hosts that rank 0 has reached to see whether they can be: their connections are of further use.
+#[derive(Default)]
+pub struct Kept(Vec<(String, Reached)>);
+
 /// Adds the SFTP server of a path, if the path is on one and it is not known yet, after reaching it
 /// once. Returns whether the path is on one.
 ///
 /// # Errors
 /// Returns why the server cannot be reached, or how the path is to be written.
 pub(super) fn add_sftp(
-    reach: &mut HostReach,
+    (reach, kept): (&mut HostReach, &mut Kept),
     path: &[u8],
     options: &HostOptions,
 ) -> std::result::Result<bool, Unreached> {
@@ -77,8 +81,9 @@ pub(super) fn add_sftp(
     };
     let head = settings.name.trim_end_matches(':').to_owned();
     if !reach.iter().any(|(known, _)| *known == head) {
-        let reached = SftpHost::new(settings.clone()).reach();
-        reached.map_err(|why| Unreached::from(why).at(path))?;
+        let host = SftpHost::new(settings.clone());
+        host.reach().map_err(|why| Unreached::from(why).at(path))?;
+        kept.0.push((head.clone(), Reached::Sftp(Arc::new(host))));
         reach.push((head, Settings::Sftp(settings)));
     }
     Ok(true)
@@ -97,7 +102,7 @@ fn check_spelling(head: &str, below: &[u8]) -> std::result::Result<(), Unreached
 /// # Errors
 /// Returns which host cannot be reached, or how the path is to be written.
 pub(super) fn add(
-    reach: &mut HostReach,
+    (reach, kept): (&mut HostReach, &mut Kept),
     path: &RemotePath<'_>,
     options: &HostOptions,
 ) -> std::result::Result<(), Unreached> {
@@ -116,7 +121,9 @@ pub(super) fn add(
         }
     }
     let settings = HostSettings { doors, shell, connections_max, compress, machine: None };
-    let machine = Host::new(settings.clone()).reach()?;
+    let host = Host::new(settings.clone());
+    let machine = host.reach()?;
+    kept.0.push(((*head).to_owned(), Reached::Agent(Arc::new(host))));
     reach.push(((*head).to_owned(), Settings::Agent(HostSettings { machine, ..settings })));
     Ok(())
 }
@@ -132,6 +139,21 @@ impl Reached {
         match settings {
             Settings::Agent(settings) => Self::Agent(Arc::new(Host::new(settings))),
             Settings::Sftp(settings) => Self::Sftp(Arc::new(SftpHost::new(settings))),
+        }
+    }
+
+    /// Makes the first connection while this rank waits for others. A failure shows again, and is
+    /// reported, when the host is used.
+    fn reach_meanwhile(&self) {
+        match self {
+            Self::Agent(host) => {
+                let host = Arc::clone(host);
+                std::thread::spawn(move || drop(host.reach()));
+            }
+            Self::Sftp(host) => {
+                let host = Arc::clone(host);
+                std::thread::spawn(move || drop(host.reach()));
+            }
         }
     }
 
@@ -211,8 +233,18 @@ pub(super) struct Place<'p> {
 pub(super) struct Hosts(Vec<(String, Reached)>);
 
 impl Hosts {
-    pub fn new(reach: HostReach) -> Self {
-        Self(reach.into_iter().map(|(head, settings)| (head, Reached::new(settings))).collect())
+    /// Prepares the access to these hosts, of which some are reached already.
+    pub fn new(reach: HostReach, mut kept: Kept) -> Self {
+        let mut host = |(head, settings): (String, Settings)| {
+            let known = kept.0.iter().position(|(known, _)| *known == head);
+            if let Some(index) = known {
+                return kept.0.swap_remove(index);
+            }
+            let reached = Reached::new(settings);
+            reached.reach_meanwhile();
+            (head, reached)
+        };
+        Self(reach.into_iter().map(&mut host).collect())
     }
 
     /// Returns whether any of them has an agent.
