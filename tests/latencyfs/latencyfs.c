@@ -14,6 +14,7 @@
  *           --fold-case       names are kept in small letters, as on FAT
  *           --unanswered=E    files cannot be opened, with that errno ...
  *           --in-vain=N       ... the first N times
+ *           --at-once=N       does N operations at a time, and queues others
  *           --record=FILE     a line for each operation that is delayed: see below
  *           -d                print each operation, to count them
  *   Stop:   fusermount3 -u MOUNTPOINT   (or SIGINT / SIGTERM)
@@ -67,6 +68,7 @@
 #include <limits.h>
 #include <linux/fuse.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -120,6 +122,8 @@ static struct inode *table[BUCKETS], root;
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fuse_session *session;
 static struct timespec delay_time;
+static unsigned int at_once; /* 0: any number */
+static sem_t places;
 static int use_handles;
 static const char *dfuse_link; /* NULL: a plain passthrough */
 static int folds_case;
@@ -132,8 +136,13 @@ static int held_fds_end; /* greater descriptors are not held by inodes */
 
 static void delay(void)
 {
+	if (at_once)
+		while (sem_wait(&places) == -1)
+			;
 	if (delay_time.tv_sec || delay_time.tv_nsec)
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &delay_time, NULL);
+	if (at_once)
+		sem_post(&places);
 }
 
 /* Replies with success, or with errno when the system call returned -1. */
@@ -935,6 +944,7 @@ static void prepare_process(unsigned int delay_us)
 
 struct options {
 	unsigned int delay_us;
+	unsigned int at_once;
 	int no_permissions;
 	int fold_case;
 	int unanswered;
@@ -959,6 +969,7 @@ int main(int argc, char **argv)
 {
 	static const struct fuse_opt specs[] = {
 		{ "--delay-us=%u", offsetof(struct options, delay_us), 0 },
+		{ "--at-once=%u", offsetof(struct options, at_once), 0 },
 		{ "--no-permissions", offsetof(struct options, no_permissions), 1 },
 		{ "--fold-case", offsetof(struct options, fold_case), 1 },
 		{ "--unanswered=%d", offsetof(struct options, unanswered), 0 },
@@ -988,6 +999,8 @@ int main(int argc, char **argv)
 	folds_case = options.fold_case;
 	unanswered = options.unanswered;
 	in_vain = options.in_vain;
+	at_once = options.at_once;
+	sem_init(&places, 0, at_once);
 	prepare_process(options.delay_us);
 	if (options.record)
 		record = open(options.record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);

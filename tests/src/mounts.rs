@@ -125,6 +125,19 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
+    /// Mounts the contents of `backing` with that delay per operation. So many operations are done at
+    /// a time, and others queue. All are recorded in a file (see [`crate::operations`]).
+    pub fn queueing(backing: &Path, delay: Duration, at_once: u32, record: &Path) -> Self {
+        let (dir, delay) = (Sandbox::for_everybody(), delay.as_micros());
+        let mut latencyfs = Command::new(latencyfs());
+        latencyfs.arg(format!("--delay-us={delay}")).arg("--no-permissions");
+        latencyfs.arg(format!("--at-once={at_once}"));
+        latencyfs.arg(format!("--record={}", record.display()));
+        latencyfs.args([backing, dir.path()]).stderr(Stdio::inherit());
+        let path = dir.path().to_owned();
+        Self::start(&mut latencyfs, dir, path)
+    }
+
     /// Mounts the contents of `backing`, whose names are all in lower case, as a case-insensitive
     /// file system.
     pub fn folding(backing: &Path) -> Self {

@@ -57,6 +57,22 @@ impl Operations {
         self.begun.iter().map(|(_, operation)| operation).filter(move |it| it.kind == kind)
     }
 
+    /// Returns the number of operations in progress after the beginning of each, in their order.
+    pub fn in_progress(&self) -> Vec<usize> {
+        let mut now = 0;
+        let mut counts = Vec::new();
+        for (_, moment) in &self.moments {
+            match moment {
+                Moment::Begin => {
+                    now += 1;
+                    counts.push(now);
+                }
+                Moment::End => now -= 1,
+            }
+        }
+        counts
+    }
+
     /// Returns the largest number of inodes that operations of a kind were about at one time.
     pub fn inodes_at_once(&self, kind: &str) -> usize {
         let mut open: Vec<(u32, u64)> = Vec::new();

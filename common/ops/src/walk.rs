@@ -495,6 +495,7 @@ fn visit_batch<V: Visitor>(
     let mut moved_in_batch = 0;
     let mut ahead = Ahead::new(visitor, dir_ref);
     while !batch.is_empty() {
+        context.pause_if_crowded();
         // Work is offered to others only when somebody is idle, so batches need no tuned size.
         if batch.len() > 1 && batch.len() / 2 >= ahead.requested() && context.is_hungry() {
             let half = batch.split_off_half();

@@ -23,6 +23,10 @@ pub struct Counters {
     pub waves: u64,
     /// I/O threads in use at the end.
     pub threads: u64,
+    /// Most I/O threads in use at any time.
+    pub threads_most: u64,
+    /// Time that I/O threads might have worked, summed, in nanoseconds.
+    pub thread_ns: u64,
     /// Idle time of these threads, summed, in nanoseconds.
     pub idle_ns: u64,
     /// Wall time of the engine in nanoseconds.
@@ -43,6 +47,8 @@ impl Counters {
         self.steal_bytes += other.steal_bytes;
         self.waves += other.waves;
         self.threads = self.threads.max(other.threads);
+        self.threads_most = self.threads_most.max(other.threads_most);
+        self.thread_ns += other.thread_ns;
         self.idle_ns += other.idle_ns;
         self.wall_ns += other.wall_ns;
         self.cpu_ns += other.cpu_ns;

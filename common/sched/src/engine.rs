@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_deque::Worker;
 use serde::de::DeserializeOwned;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::context::{TaskContext, encode};
 use super::counters::Counters;
 use super::frame::{Frame, Parcel};
-use super::growth::{self, Advice, Growth};
+use super::growth::{self, Advice, Growth, Site};
 use super::job::{Finding, Job, Listener};
 use super::pool::Pool;
 use super::rates::RateSharing;
@@ -60,11 +60,18 @@ pub fn run<J: Job>(
         channel: mail.open(),
         local: Local { job, pool: &pool, listener, mail, rank, undecodable: false },
         reactor: Reactor::new(rank, size, fastrand::u64(..)),
-        growth: Growth::new(settings.threads_max, settings.cpu_share),
+        growth: Growth::new(Site {
+            threads_max: settings.threads_max,
+            cpu_share: settings.cpu_share,
+            rank: rank.0,
+            ranks: size,
+        }),
         began,
+        clock_at_begin: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         reported_at: Duration::ZERO,
         rates: RateSharing::new(rank, size),
-        threads: 0,
+        started: 0,
+        level: Level::default(),
         out: Vec::new(),
     };
     std::thread::scope(|scope| {
@@ -97,7 +104,9 @@ pub fn run<J: Job>(
     Counters {
         tasks_run: pool.tasks_run.load(Ordering::Relaxed),
         idle_ns: pool.idle_ns.load(Ordering::Relaxed),
-        threads: u64::from(funnel.threads),
+        threads: u64::from(funnel.growth.knee().unwrap_or(funnel.level.threads)),
+        threads_most: u64::from(funnel.level.most),
+        thread_ns: funnel.level.thread_ns(began.elapsed()),
         wall_ns: began.elapsed().as_nanos() as u64,
         cpu_ns: usage_of_process().cpu.saturating_sub(cpu_before).as_nanos() as u64,
         ..funnel.reactor.counters()
@@ -122,14 +131,19 @@ impl<T> Drop for EndOnDrop<'_, T> {
 /// Runs an I/O thread, from its start to its end.
 fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank) {
     let context = TaskContext { pool, own: Some(own), rank };
+    pool.starts_to_work();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut worker = job.worker();
         loop {
-            while let Some(task) = pool.find(own) {
+            while !pool.is_crowded()
+                && let Some(task) = pool.find(own)
+            {
                 // Until what this thread gathered is flushed, the rank is not passive.
                 pool.hold();
                 run_task(job, task, &mut worker, &context);
-                while let Some(task) = pool.find(own) {
+                while !pool.is_crowded()
+                    && let Some(task) = pool.find(own)
+                {
                     run_task(job, task, &mut worker, &context);
                 }
                 job.flush(&mut worker, &context);
@@ -172,8 +186,36 @@ struct MainThread<'m, 'c, J: Job> {
     began: Instant,
     reported_at: Duration,
     rates: RateSharing,
-    threads: u32,
+    /// Time of the node's clock when the engine began.
+    clock_at_begin: Duration,
+    /// Threads that exist.
+    started: u32,
+    level: Level,
     out: Vec<(Rank, Frame)>,
+}
+
+/// Number of threads that may work, in the course of the job.
+#[derive(Debug, Default)]
+struct Level {
+    threads: u32,
+    most: u32,
+    since: Duration,
+    earlier_ns: u64,
+}
+
+impl Level {
+    fn set(&mut self, now: Duration, threads: u32) {
+        self.earlier_ns = self.thread_ns(now);
+        self.since = now;
+        self.threads = threads;
+        self.most = self.most.max(threads);
+    }
+
+    /// Returns the time that threads might have worked, summed.
+    fn thread_ns(&self, now: Duration) -> u64 {
+        let last = now.saturating_sub(self.since).as_nanos() as u64;
+        self.earlier_ns + last * u64::from(self.threads)
+    }
 }
 
 impl<J: Job> MainThread<'_, '_, J> {
@@ -210,15 +252,18 @@ impl<J: Job> MainThread<'_, '_, J> {
     /// a moment.
     fn start_first(&mut self, start: &mut impl FnMut(u32) -> u32) {
         let mut tries = 0;
-        while self.threads == 0 {
-            self.threads = start(self.growth.first());
+        while self.started == 0 {
+            let first = self.growth.first();
+            self.local.pool.set_level(first);
+            self.started = start(first);
+            self.level.set(self.began.elapsed(), first);
             tries += 1;
-            if self.threads == 0 && tries >= limits::THREAD_TRIES_MAX {
+            if self.started == 0 && tries >= limits::THREAD_TRIES_MAX {
                 let limits = limits_of_threads();
                 tracing::error!("this process cannot start any thread; raise {limits}");
                 self.local.mail.comm().abort(Exit::Unusable);
             }
-            if self.threads == 0 {
+            if self.started == 0 {
                 std::thread::sleep(limits::CREW_WINDOW_MAX);
             }
         }
@@ -296,34 +341,45 @@ impl<J: Job> MainThread<'_, '_, J> {
 
     fn grow(&mut self, start: &mut impl FnMut(u32) -> u32) {
         let pool = self.local.pool;
-        if pool.is_passive() || !self.growth.is_open(self.threads) {
+        if pool.is_passive() {
             return;
         }
-        let all = usage_of_process();
-        let main = usage_of_thread();
-        let usage = Usage {
-            cpu: all.cpu,
-            waits: all.waits.saturating_sub(main.waits),
-            preemptions: all.preemptions.saturating_sub(main.preemptions),
-        };
-        let context = growth::PoolState {
-            threads: self.threads,
-            idle: pool.sleepers(),
+        let state = growth::PoolState {
+            threads: self.level.threads,
+            idle: pool.idle(),
             queued: pool.queued().max(0) as u32,
             large_transfers: LargeTransfer::count(),
-            usage,
         };
-        match self.growth.advise(self.began.elapsed(), context) {
-            Advice::Keep => {}
+        let now = self.clock_at_begin + self.began.elapsed();
+        match self.growth.advise(now, state, usage_of_threads) {
             Advice::Divide => pool.want(),
-            Advice::Start(more) => {
-                let started = start(more);
-                self.threads += started;
-                if started < more {
-                    self.growth.close();
-                }
+            Advice::Use(threads) if threads != self.level.threads => {
+                self.use_threads(threads, start);
             }
+            Advice::Keep | Advice::Use(_) => {}
         }
+    }
+
+    /// Lets so many threads work; starts those that do not exist yet.
+    fn use_threads(&mut self, threads: u32, start: &mut impl FnMut(u32) -> u32) {
+        self.local.pool.set_level(threads);
+        self.started += start(threads.saturating_sub(self.started));
+        if self.started < threads {
+            self.growth.limit(self.started);
+            self.local.pool.set_level(self.started);
+        }
+        let threads = threads.min(self.started);
+        self.level.set(self.began.elapsed(), threads);
+    }
+}
+
+/// Returns the usage of the I/O threads: the main thread computes little, but often waits.
+fn usage_of_threads() -> Usage {
+    let (all, main) = (usage_of_process(), usage_of_thread());
+    Usage {
+        cpu: all.cpu,
+        waits: all.waits.saturating_sub(main.waits),
+        preemptions: all.preemptions.saturating_sub(main.preemptions),
     }
 }
 
@@ -347,7 +403,7 @@ impl<J: Job> Local<'_, '_, J> {
 
 impl<J: Job> LocalWork for Local<'_, '_, J> {
     fn has_idle_threads(&self) -> bool {
-        self.pool.sleepers() > 0
+        self.pool.idle() > 0
     }
 
     fn queued(&self) -> u32 {

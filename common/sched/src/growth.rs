@@ -1,37 +1,69 @@
-//! Number of I/O threads that a rank should have, by what its threads wait for.
+//! Number of I/O threads that a rank should have in use, by the throughput and the latency that it
+//! measures.
 //!
 //! While there is a backlog and the rank leaves much of its CPU unused, its threads wait for the
-//! storage: more of them hide more of that latency. When its CPU is busy, more threads would only
-//! get in each other's way. So a parallel file system is soon used by all threads, a local disk by few.
-//! With enough large transfers in progress they wait for bandwidth, and no threads are added.
+//! storage. More of them are worth it as long as operations per second grow with them. On a storage
+//! that is full they only make all operations wait longer, also those of other jobs, so the number
+//! stays at the knee of that curve. [`ramp`] finds it within some round trips, [`steady`] follows it.
+//! When its CPU is busy, more threads would only get in each other's way.
+//!
+//! An operation that waits for storage is a voluntary context switch, which the kernel counts anyway:
+//! nothing is counted or timed for each operation.
+
+mod ramp;
+mod sample;
+#[cfg(test)]
+mod simulated;
+mod steady;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use host::process::Usage;
 use types::limits;
 
-/// Decides the number of threads of a rank, window by window.
+use ramp::Ramp;
+use sample::Window;
+use steady::Steady;
+
+/// Decides the number of threads of a rank, from observations at given times.
 #[derive(Debug)]
 pub struct Growth {
-    threads_max: u32,
+    site: Site,
+    phase: Phase,
+}
+
+/// Place of a rank in its job and on its node.
+#[derive(Debug, Clone, Copy)]
+pub struct Site {
+    /// Largest number of threads.
+    pub threads_max: u32,
     /// Number of processors that this rank may use; below 1 where ranks outnumber processors.
-    cpu_share: f64,
-    window: Option<(Duration, Usage)>,
+    pub cpu_share: f64,
+    /// Number of this rank.
+    pub rank: u32,
+    /// Number of ranks of the job.
+    pub ranks: u32,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Ramp(Ramp),
+    Steady(Steady),
 }
 
 /// State of a rank's threads at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// Threads started so far.
+    /// Threads that may work.
     pub threads: u32,
-    /// Idle threads.
+    /// Threads that may work and have nothing to do.
     pub idle: u32,
     /// Tasks in the queue.
     pub queued: u32,
     /// Large transfers in progress.
     pub large_transfers: u32,
-    /// Resource usage of the threads so far.
-    pub usage: Usage,
 }
 
 /// Advice about the number of threads.
@@ -42,152 +74,79 @@ pub enum Advice {
     /// Running tasks should be divided: the threads wait for storage, and no task is queued for
     /// more of them.
     Divide,
-    /// More threads should be started, as many as this.
-    Start(u32),
+    /// So many threads should work.
+    Use(u32),
 }
 
 impl Growth {
-    /// Limits the number of threads to `threads_max`.
-    pub fn new(threads_max: u32, cpu_share: f64) -> Self {
-        Self { threads_max, cpu_share, window: None }
+    /// Begins with [`Growth::first`] threads.
+    pub fn new(site: Site) -> Self {
+        Self { site, phase: Phase::Ramp(Ramp::default()) }
     }
 
-    /// Ends the growth, since the system refuses more threads.
-    pub fn close(&mut self) {
-        self.threads_max = 0;
+    /// Sets the largest number of threads, since the system refuses more.
+    pub fn limit(&mut self, threads_max: u32) {
+        self.site.threads_max = threads_max.max(1);
     }
 
-    /// Returns true where more threads may still be of use.
-    pub fn is_open(&self, threads: u32) -> bool {
-        threads < self.threads_max
-    }
-
-    /// Returns the number of threads to start with: as many as the CPU can feed.
+    /// Returns the number of threads to start with: as many as the CPU can feed, or one where so
+    /// many ranks begin together that this alone could overload a server.
     pub fn first(&self) -> u32 {
+        if self.site.is_one_of_many() { 1 } else { self.site.fed_by_cpu() }
+    }
+
+    /// Returns the number of threads that are worth their while, where the knee is known.
+    pub fn knee(&self) -> Option<u32> {
+        match &self.phase {
+            Phase::Ramp(_) => None,
+            Phase::Steady(steady) => Some(steady.threads()),
+        }
+    }
+
+    /// Observes the threads. `now` is the time of a clock that the ranks share, more or less, and
+    /// `usage` returns the resource usage of the threads so far; it is called only where needed.
+    pub fn advise(
+        &mut self,
+        now: Duration,
+        state: PoolState,
+        usage: impl FnOnce() -> Usage,
+    ) -> Advice {
+        if self.site.threads_max == 1 {
+            return Advice::Keep;
+        }
+        match &mut self.phase {
+            Phase::Ramp(ramp) => match ramp.advise(&self.site, now, state, usage) {
+                ramp::Step::Advice(advice) => advice,
+                ramp::Step::Settle(knee) => {
+                    self.phase = Phase::Steady(Steady::new(&self.site, knee));
+                    Advice::Use(knee.threads)
+                }
+            },
+            Phase::Steady(steady) => steady.advise(&self.site, now, state, usage),
+        }
+    }
+}
+
+impl Site {
+    /// Returns the number of threads that the CPU can feed.
+    fn fed_by_cpu(&self) -> u32 {
         (self.cpu_share.ceil() as u32).clamp(1, self.threads_max)
     }
 
-    /// Observes the threads; returns advice at the end of a window.
-    pub fn advise(&mut self, now: Duration, context: PoolState) -> Advice {
-        if !self.is_open(context.threads) || context.idle > 0 || has_its_bandwidth(context) {
-            self.window = None;
-            return Advice::Keep;
-        }
-        let Some((began, then)) = self.window else {
-            self.window = Some((now, context.usage));
-            return Advice::Keep;
-        };
-        let wall = now.saturating_sub(began);
-        // CPU time is exact for threads that have waited meanwhile; for others it takes some ticks.
-        let waits = context.usage.waits.saturating_sub(then.waits);
-        let is_exact = wall >= limits::CREW_WINDOW_MIN && waits >= u64::from(context.threads);
-        if !is_exact && wall < limits::CREW_WINDOW_MAX {
-            return Advice::Keep;
-        }
-        self.window = Some((now, context.usage));
-        let used = context.usage.cpu.saturating_sub(then.cpu).as_secs_f64() / wall.as_secs_f64();
-        let usable = self.cpu_share.min(f64::from(context.threads));
+    /// Returns true where so many ranks act together that each must be careful.
+    fn is_one_of_many(&self) -> bool {
+        self.ranks > limits::CREW_EAGER_RANKS_MAX
+    }
+
+    /// Returns true where the CPU, not the storage, limited the threads in a window.
+    fn is_computing(&self, window: &Window, threads: u32) -> bool {
+        let usable = self.cpu_share.min(f64::from(threads));
         // Preemption more often than waiting: other processes need this CPU, too.
-        let preempted = context.usage.preemptions.saturating_sub(then.preemptions);
-        if used > usable * limits::CREW_BUSY_SHARE || preempted > waits {
-            Advice::Keep
-        } else if context.queued == 0 {
-            Advice::Divide
-        } else {
-            Advice::Start(
-                context.threads.min(self.threads_max - context.threads).min(context.queued),
-            )
-        }
+        window.cpu > usable * limits::CREW_BUSY_SHARE || window.preemptions > window.waits
     }
 }
 
-fn has_its_bandwidth(context: PoolState) -> bool {
-    context.large_transfers >= limits::CREW_LARGE_TRANSFERS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns the advice after that wall time, in which the threads used that much CPU time and
-    /// waited that often.
-    fn after(wall_us: u64, cpu_us: u64, waits: u64, threads: u32, queued: u32) -> Advice {
-        let mut growth = Growth::new(32, 2.0);
-        let at = |wall_us, cpu_us, waits| {
-            let usage = Usage { cpu: Duration::from_micros(cpu_us), waits, preemptions: 0 };
-            (
-                Duration::from_micros(wall_us),
-                PoolState { threads, idle: 0, queued, large_transfers: 0, usage },
-            )
-        };
-        let (begin, context) = at(500, 700, 3);
-        assert_eq!(growth.advise(begin, context), Advice::Keep);
-        let (end, context) = at(500 + wall_us, 700 + cpu_us, 3 + waits);
-        growth.advise(end, context)
-    }
-
-    #[test]
-    fn threads_that_wait_for_storage_double() {
-        assert_eq!(after(1000, 50, 2, 2, 100), Advice::Start(2));
-        assert_eq!(after(1000, 50, 24, 24, 100), Advice::Start(8));
-        assert_eq!(after(1000, 50, 8, 8, 3), Advice::Start(3));
-        assert_eq!(after(1000, 50, 32, 32, 100), Advice::Keep);
-    }
-
-    #[test]
-    fn storage_slower_than_the_shortest_window_is_seen_a_little_later() {
-        assert_eq!(after(1000, 0, 0, 2, 100), Advice::Keep);
-        assert_eq!(after(20_000, 100, 0, 2, 100), Advice::Start(2));
-    }
-
-    #[test]
-    fn threads_that_compute_are_enough() {
-        assert_eq!(after(1000, 1900, 2, 2, 100), Advice::Keep);
-        assert_eq!(after(20_000, 38_000, 0, 2, 100), Advice::Keep);
-    }
-
-    #[test]
-    fn cpu_time_that_is_a_tick_late_misleads_nobody() {
-        assert_eq!(after(1000, 0, 0, 2, 100), Advice::Keep);
-        assert_eq!(after(20_000, 2 * 16_000, 0, 2, 100), Advice::Keep);
-    }
-
-    #[test]
-    fn threads_that_others_push_aside_are_enough() {
-        let mut growth = Growth::new(32, 0.5);
-        let context = |cpu_ms, preemptions| PoolState {
-            threads: 1,
-            idle: 0,
-            queued: 100,
-            large_transfers: 0,
-            usage: Usage { cpu: Duration::from_millis(cpu_ms), waits: 0, preemptions },
-        };
-        assert_eq!(growth.advise(Duration::ZERO, context(0, 0)), Advice::Keep);
-        assert_eq!(growth.advise(Duration::from_millis(20), context(4, 5)), Advice::Keep);
-        assert_eq!(growth.advise(Duration::from_millis(40), context(8, 5)), Advice::Start(1));
-    }
-
-    #[test]
-    fn large_transfers_need_no_more_threads_than_a_few() {
-        let mut growth = Growth::new(256, 2.0);
-        let mut advice = |at_ms, large_transfers| {
-            let usage = Usage { waits: at_ms, ..Usage::default() };
-            let context = PoolState { threads: 16, idle: 0, queued: 100, large_transfers, usage };
-            growth.advise(Duration::from_millis(at_ms), context)
-        };
-        assert_eq!([advice(0, 16), advice(20, 16), advice(40, 16)], [Advice::Keep; 3]);
-        assert_eq!((advice(60, 15), advice(80, 15)), (Advice::Keep, Advice::Start(16)));
-    }
-
-    #[test]
-    fn without_a_backlog_tasks_are_divided_first() {
-        assert_eq!(after(1000, 0, 2, 2, 0), Advice::Divide);
-    }
-
-    #[test]
-    fn ranks_that_outnumber_processors_start_with_one_thread() {
-        assert_eq!(Growth::new(32, 1.0 / 32.0).first(), 1);
-        assert_eq!(Growth::new(32, 2.0).first(), 2);
-        assert_eq!(Growth::new(1, 2.0).first(), 1);
-    }
+/// Returns true where the number of threads does not decide how much is done.
+fn is_limited_otherwise(state: PoolState) -> bool {
+    state.idle > 0 || state.large_transfers >= limits::CREW_LARGE_TRANSFERS
 }

@@ -1,10 +1,11 @@
 //! The I/O threads of one rank and the tasks they share.
 //!
 //! Each thread has a deque: it takes its own newest task (depth first keeps queues short), others
-//! take its oldest (the largest subtrees). Threads without work sleep on a condition variable.
+//! take its oldest (the largest subtrees). Threads without work sleep on a condition variable, as do
+//! those that are more than may work at the same time.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,15 @@ pub(super) struct Pool<T> {
     /// being passive.
     pending: AtomicI64,
     sleepers: AtomicU32,
+    /// Number of threads that may work at the same time.
+    level: AtomicU32,
+    /// Number of threads that work. It changes only under the lock, except that threads start.
+    working: AtomicU32,
+    /// Number of threads that pause within a task.
+    pausing: AtomicU32,
     sleep: Mutex<()>,
     wake: Condvar,
+    resume: Condvar,
     /// True where an idle thread or rank found no task: running tasks should be divided.
     wanted: AtomicBool,
     stop_wanted: AtomicBool,
@@ -64,8 +72,12 @@ impl<T> Pool<T> {
             queued: AtomicI64::new(0),
             pending: AtomicI64::new(0),
             sleepers: AtomicU32::new(0),
+            level: AtomicU32::new(0),
+            working: AtomicU32::new(0),
+            pausing: AtomicU32::new(0),
             sleep: Mutex::new(()),
             wake: Condvar::new(),
+            resume: Condvar::new(),
             wanted: AtomicBool::new(false),
             stop_wanted: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -140,10 +152,59 @@ impl<T> Pool<T> {
     fn wake_one(&self) {
         // Pairs with the sleeper, which counts itself before it looks for work.
         fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            drop(self.sleep.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.idle() > 0 {
+            drop(self.lock());
             self.wake.notify_one();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the number of threads that may work at the same time.
+    pub fn set_level(&self, threads: u32) {
+        let guard = self.lock();
+        let before = self.level.swap(threads, Ordering::SeqCst);
+        drop(guard);
+        if threads > before {
+            self.wake.notify_all();
+            self.resume.notify_all();
+        }
+    }
+
+    /// Counts a thread that starts.
+    pub fn starts_to_work(&self) {
+        self.working.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Returns true where one more thread may work.
+    fn has_room(&self) -> bool {
+        self.working.load(Ordering::SeqCst) < self.level.load(Ordering::SeqCst)
+    }
+
+    /// Returns true where more threads work than may.
+    pub fn is_crowded(&self) -> bool {
+        self.working.load(Ordering::Relaxed) > self.level.load(Ordering::Relaxed)
+    }
+
+    /// Pauses the calling thread while enough others work. It may be within a task, but must hold
+    /// nothing for which another thread waits. Threads that find no work let it go on.
+    pub fn pause_if_crowded(&self) {
+        if !self.is_crowded() {
+            return;
+        }
+        let mut guard = self.lock();
+        if !self.is_crowded() {
+            return;
+        }
+        self.working.fetch_sub(1, Ordering::SeqCst);
+        self.pausing.fetch_add(1, Ordering::SeqCst);
+        while !self.has_room() && !self.is_stopped() && !self.ended.load(Ordering::SeqCst) {
+            guard = self.resume.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.pausing.fetch_sub(1, Ordering::SeqCst);
+        self.working.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Returns the next task for a thread: one that only this rank can run, else the thread's own
@@ -190,7 +251,7 @@ impl<T> Pool<T> {
     /// for them.
     pub fn is_hungry(&self) -> bool {
         self.queued.load(Ordering::Relaxed) <= 0
-            && (self.sleepers.load(Ordering::Relaxed) > 0 || self.wanted.load(Ordering::Relaxed))
+            && (self.idle() > 0 || self.wanted.load(Ordering::Relaxed))
     }
 
     /// Asks running tasks to divide.
@@ -198,19 +259,27 @@ impl<T> Pool<T> {
         self.wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Sleeps until there may be work; false when the job has ended.
+    /// Sleeps until there may be work, and the thread may do it; false when the job has ended.
     pub fn sleep_until_work(&self) -> bool {
         let began = Instant::now();
-        let mut guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.lock();
+        let is_surplus = self.is_crowded();
         self.sleepers.fetch_add(1, Ordering::SeqCst);
+        self.working.fetch_sub(1, Ordering::SeqCst);
         self.main.unpark();
-        while !self.has_work() && !self.ended.load(Ordering::SeqCst) {
+        if self.pausing.load(Ordering::SeqCst) > 0 {
+            self.resume.notify_one();
+        }
+        while !self.ended.load(Ordering::SeqCst) && (!self.has_work() || !self.has_room()) {
             guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
+        self.working.fetch_add(1, Ordering::SeqCst);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         drop(guard);
-        let idle_ns = began.elapsed().as_nanos() as u64;
-        self.idle_ns.fetch_add(idle_ns, Ordering::Relaxed);
+        if !is_surplus {
+            let idle_ns = began.elapsed().as_nanos() as u64;
+            self.idle_ns.fetch_add(idle_ns, Ordering::Relaxed);
+        }
         !self.ended.load(Ordering::SeqCst)
     }
 
@@ -221,8 +290,9 @@ impl<T> Pool<T> {
     /// Ends all threads, since there is no work left.
     pub fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
-        drop(self.sleep.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self.lock());
         self.wake.notify_all();
+        self.resume.notify_all();
     }
 
     /// Posts a message for the main thread to send; waits while too many are posted already.
@@ -260,9 +330,14 @@ impl<T> Pool<T> {
         self.queued.load(Ordering::SeqCst)
     }
 
-    /// Returns the number of threads that sleep.
-    pub fn sleepers(&self) -> u32 {
-        self.sleepers.load(Ordering::SeqCst)
+    /// Returns the number of threads that may work and sleep for want of it.
+    pub fn idle(&self) -> u32 {
+        let sleepers = self.sleepers.load(Ordering::SeqCst);
+        if sleepers == 0 {
+            return 0;
+        }
+        let level = self.level.load(Ordering::SeqCst);
+        sleepers.min(level.saturating_sub(self.working.load(Ordering::SeqCst)))
     }
 
     /// Requests the stop of the whole job. This rank cancels its tasks at once: the cause that made
@@ -281,6 +356,8 @@ impl<T> Pool<T> {
     /// Cancels tasks from now on.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
+        drop(self.lock());
+        self.resume.notify_all();
     }
 
     /// Returns true after [`Pool::stop`].

@@ -48,8 +48,8 @@ impl RankReport {
 
     /// Time its threads had work, as a share of the whole.
     fn busy_share(&self) -> f64 {
-        let available = self.counters.wall_ns as f64 * self.counters.threads.max(1) as f64;
-        (1.0 - self.counters.idle_ns as f64 / available.max(1.0)).clamp(0.0, 1.0)
+        let available = self.counters.thread_ns.max(1) as f64;
+        (1.0 - self.counters.idle_ns as f64 / available).clamp(0.0, 1.0)
     }
 }
 
@@ -375,7 +375,7 @@ impl Summary {
                 counters.tasks_run,
                 report.tally.examined,
                 human_bytes(bytes),
-                counters.threads,
+                format!("{}/{}", counters.threads, counters.threads_most),
                 counters.tasks_stolen,
                 format!("{}/{}", counters.steal_attempts, counters.steals_succeeded),
                 counters.tasks_granted,
@@ -475,6 +475,7 @@ fn rank_to_json((rank, report): (usize, &RankReport)) -> Value {
         "steals_granted": counters.steals_granted,
         "steal_bytes": counters.steal_bytes,
         "threads": counters.threads,
+        "threads_most": counters.threads_most,
         "idle_seconds": counters.idle_ns as f64 / 1e9,
         "wall_seconds": counters.wall_ns as f64 / 1e9,
         "cpu_seconds": counters.cpu_ns as f64 / 1e9,

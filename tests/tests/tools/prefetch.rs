@@ -209,3 +209,18 @@ fn what_takes_longer_is_done_by_others_and_counted_once() {
         assert_eq!((&first.1, &second.1), (&in_order.1, &in_order_second.1), "{count} ranks");
     }
 }
+
+#[test]
+fn a_server_that_is_full_is_not_asked_by_all_threads() {
+    need_root!();
+    let work = Sandbox::on_disk();
+    trees::small_files(&work.at("s"), 30, 200);
+    let record = work.at("record");
+    let disk = SlowDisk::queueing(&work.at("s"), Duration::from_millis(2), 4, &record);
+    run(tool(1, "dwalk").arg(disk.path())).expect(0);
+    let in_progress = Operations::read(&record).in_progress();
+    let late = &in_progress[in_progress.len() / 2..];
+    let mean = late.iter().sum::<usize>() / late.len();
+    println!("{} operations, in progress: {mean} on average", in_progress.len());
+    assert!((2..16).contains(&mean), "{mean} in progress");
+}

@@ -18,7 +18,7 @@ const TOOLS: [&str; 5] = ["dcmp", "dcp", "drm", "dsync", "dwalk"];
 const VARYING_LINES: [&str; 3] = ["time", "rate", "allocated"];
 
 /// Keys of events whose values differ between two runs, or two machines.
-const VARYING_KEYS: [&str; 15] = [
+const VARYING_KEYS: [&str; 16] = [
     "cpu_seconds",
     "elapsed_seconds",
     "found_allocated_bytes",
@@ -32,6 +32,7 @@ const VARYING_KEYS: [&str; 15] = [
     "tasks_granted",
     "tasks_run",
     "threads",
+    "threads_most",
     "time",
     "wall_seconds",
 ];

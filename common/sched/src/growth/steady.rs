@@ -1,0 +1,224 @@
+//! The rest of a job: now and then some threads more, or fewer, are tried for a short time.
+//!
+//! A rank among many sees its own throughput grow with its threads even on a server that is full: it
+//! takes from the others. The latency, however, is the same for all. So all ranks try at the same
+//! time: time is divided into slots, by a clock that nodes share well enough, and the place of a slot
+//! in its cycle decides what is tried. If the latency grows with some threads more, the storage queues
+//! them; if it falls with some threads fewer, they were too many. Ranks need no messages for that, and
+//! jobs that share a server act as one.
+
+use std::time::Duration;
+
+use host::process::Usage;
+use types::limits;
+
+use super::ramp::Knee;
+use super::sample::{Mark, Sample};
+use super::{Advice, PoolState, Site, is_limited_otherwise};
+
+/// Slots of a cycle, with as many threads as before but in two of them.
+const SLOTS: u64 = 12;
+/// Slots of a cycle where many ranks act together: each trial costs them less.
+const SLOTS_OF_MANY: u64 = 6;
+/// Slot in which more threads are tried.
+const RISE: u64 = 1;
+/// Slot in which fewer threads are tried.
+const FALL: u64 = 3;
+
+/// State after the ramp.
+#[derive(Debug)]
+pub(super) struct Steady {
+    /// Threads in use, except while others are tried.
+    threads: u32,
+    tried: Option<u32>,
+    slot: Duration,
+    current: Option<Slot>,
+    /// Sample of the slot before the one in which others are tried, and of that slot.
+    before: Option<Sample>,
+    trial: Option<Sample>,
+    /// Seconds that an operation waits.
+    latency: f64,
+    /// Least of that, slowly forgotten.
+    latency_least: f64,
+    /// Successful trials of more threads in a row.
+    rises: u32,
+    /// Successful trials of fewer threads in a row.
+    falls: u32,
+}
+
+/// Slot in progress.
+#[derive(Debug)]
+struct Slot {
+    number: u64,
+    /// Beginning of the measurement, when the operations of the slot before have ended.
+    mark: Option<Mark>,
+    is_valid: bool,
+}
+
+impl Steady {
+    pub fn new(site: &Site, knee: Knee) -> Self {
+        Self {
+            threads: knee.threads,
+            tried: None,
+            slot: slot_for(site, knee),
+            current: None,
+            before: None,
+            trial: None,
+            latency: knee.latency,
+            latency_least: knee.latency,
+            rises: 0,
+            falls: 0,
+        }
+    }
+
+    pub fn threads(&self) -> u32 {
+        self.threads
+    }
+
+    /// Observes the threads; acts at the boundaries of slots.
+    pub fn advise(
+        &mut self,
+        site: &Site,
+        now: Duration,
+        state: PoolState,
+        usage: impl FnOnce() -> Usage,
+    ) -> Advice {
+        let number = (now.as_nanos() / self.slot.as_nanos()) as u64;
+        let in_use = self.tried.unwrap_or(self.threads);
+        if let Some(current) = &mut self.current
+            && current.number == number
+        {
+            current.is_valid &= !is_limited_otherwise(state) && state.threads == in_use;
+            let into = now.as_nanos() % self.slot.as_nanos();
+            if current.mark.is_none() && current.is_valid && into >= self.slot.as_nanos() / 4 {
+                current.mark = Some(Mark::new(now, usage()));
+            }
+            return Advice::Keep;
+        }
+        let tried = self.tried.take().is_some();
+        match self.ended(site, number, in_use, now, usage) {
+            Some(sample) if tried => self.trial = Some(sample),
+            Some(sample) => self.compare(sample),
+            None => self.forget(),
+        }
+        self.begin(site, now, number)
+    }
+
+    fn forget(&mut self) {
+        (self.before, self.trial) = (None, None);
+    }
+
+    /// Returns the measurement of the slot that has ended, where the next one follows it and the
+    /// number of threads decided how much was done.
+    fn ended(
+        &mut self,
+        site: &Site,
+        number: u64,
+        threads: u32,
+        now: Duration,
+        usage: impl FnOnce() -> Usage,
+    ) -> Option<Sample> {
+        let ended =
+            self.current.take().filter(|slot| slot.is_valid && slot.number + 1 == number)?;
+        let window = ended.mark?.until(now, usage());
+        let is_known = window.waits > 0 && !site.is_computing(&window, threads);
+        is_known.then(|| Sample::new(threads, &window))
+    }
+
+    /// Compares the slot of a trial with those before and after it, so that a change that only
+    /// happened meanwhile cancels out.
+    fn compare(&mut self, after: Sample) {
+        self.latency = after.latency;
+        if after.waits >= limits::CREW_WAITS_CLEAR {
+            self.latency_least = self.latency_least.min(after.latency);
+        }
+        let (before, trial) = (self.before.replace(after), self.trial.take());
+        let (Some(before), Some(trial)) = (before, trial) else { return };
+        let change = 2.0 * trial.latency / (before.latency + after.latency);
+        if trial.threads > after.threads {
+            // Chance, too, must not make a full server fuller.
+            self.tried_more(change * (1.0 + trial.error(&after) / 2.0), trial.threads);
+        } else {
+            self.tried_fewer(change, trial.error(&after), trial.threads);
+        }
+    }
+
+    fn tried_more(&mut self, change: f64, threads: u32) {
+        let is_slow = self.latency > self.latency_least * limits::CREW_SLOWER_MAX;
+        if change < limits::CREW_LATENCY_RISE && !is_slow {
+            (self.rises, self.falls) = (self.rises + 1, 0);
+            self.change_to(threads);
+        } else {
+            self.rises = 0;
+        }
+    }
+
+    fn tried_fewer(&mut self, change: f64, error: f64, threads: u32) {
+        if change > limits::CREW_LATENCY_FALL {
+            self.falls = 0;
+            return;
+        }
+        // Only what is certain leads to larger steps.
+        let is_certain = change * (1.0 + error) < limits::CREW_LATENCY_FALL;
+        (self.rises, self.falls) = (0, if is_certain { self.falls + 1 } else { 0 });
+        self.change_to(threads);
+    }
+
+    fn change_to(&mut self, threads: u32) {
+        self.threads = threads;
+        self.forget();
+    }
+
+    /// Begins a slot; returns the number of threads in it.
+    fn begin(&mut self, site: &Site, now: Duration, mut number: u64) -> Advice {
+        let slots = if site.is_one_of_many() { SLOTS_OF_MANY } else { SLOTS };
+        if number.is_multiple_of(slots) {
+            self.latency_least +=
+                (self.latency - self.latency_least).max(0.0) * limits::CREW_FORGETTING;
+            let slot = slot_for(site, Knee { threads: self.threads, latency: self.latency });
+            if slot != self.slot {
+                self.slot = slot;
+                self.forget();
+                number = (now.as_nanos() / slot.as_nanos()) as u64;
+            }
+        }
+        self.current = Some(Slot { number, mark: None, is_valid: true });
+        let threads = match number % slots {
+            RISE => self.threads.saturating_add(self.step(site, number, self.rises)),
+            FALL => self.threads.saturating_sub(self.step(site, number, self.falls.min(1))),
+            _ => self.threads,
+        };
+        self.threads = self.threads.min(site.threads_max);
+        let threads = threads.clamp(1, site.threads_max);
+        self.tried = (threads != self.threads).then_some(threads);
+        Advice::Use(threads)
+    }
+
+    /// Returns the number of threads more or fewer that are tried: a quarter, or more after
+    /// successes. Of ranks with few threads, not all try one at the same time, so that it is a
+    /// quarter of all.
+    fn step(&self, site: &Site, number: u64, successes: u32) -> u32 {
+        let part = 4 >> successes.min(if site.is_one_of_many() { 1 } else { 2 });
+        if site.ranks == 1 {
+            return (self.threads / part).max(1);
+        }
+        let seed = u64::from(site.rank) << 40 ^ number;
+        (self.threads + fastrand::Rng::with_seed(seed).u32(0..part)) / part
+    }
+}
+
+/// Returns the length of slots in which each thread does a number of operations. There are only a few
+/// lengths, so that ranks with about the same latency have the same.
+fn slot_for(site: &Site, knee: Knee) -> Duration {
+    // Among many ranks, chance cancels out.
+    let (waits, factor) = if site.is_one_of_many() {
+        (limits::CREW_SLOT_WAITS / 2.0, 4)
+    } else {
+        (limits::CREW_SLOT_WAITS.max(4.0 * limits::CREW_SLOT_WAITS / f64::from(knee.threads)), 2)
+    };
+    let mut slot = limits::CREW_SLOT_MIN;
+    while slot < limits::CREW_SLOT_MAX && knee.latency * waits > slot.as_secs_f64() * 1.2 {
+        slot *= factor;
+    }
+    slot
+}
