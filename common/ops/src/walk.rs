@@ -495,7 +495,10 @@ fn visit_batch<V: Visitor>(
     let mut moved_in_batch = 0;
     let mut ahead = Ahead::new(visitor, dir_ref);
     while !batch.is_empty() {
-        context.pause_if_crowded();
+        // What was requested ahead is to be used soon.
+        if ahead.requested() == 0 {
+            context.pause_if_crowded();
+        }
         // Work is offered to others only when somebody is idle, so batches need no tuned size.
         if batch.len() > 1 && batch.len() / 2 >= ahead.requested() && context.is_hungry() {
             let half = batch.split_off_half();

@@ -387,3 +387,52 @@ fn until_settled<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_pauses_within_a_task_goes_on_when_others_have_no_work() {
+        let (pool, _workers) = Pool::<()>::new(2);
+        pool.set_level(1);
+        pool.starts_to_work();
+        pool.starts_to_work();
+        assert!(pool.is_crowded());
+        std::thread::scope(|scope| {
+            let pauses = scope.spawn(|| pool.pause_if_crowded());
+            while pool.pausing.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            assert!(!pool.is_crowded() && !pauses.is_finished());
+            let sleeps = scope.spawn(|| pool.sleep_until_work());
+            pauses.join().unwrap();
+            assert_eq!((pool.idle(), pool.pausing.load(Ordering::SeqCst)), (0, 0));
+            pool.end();
+            assert!(!sleeps.join().unwrap(), "there was never any work");
+        });
+    }
+
+    #[test]
+    fn threads_above_the_level_are_not_idle_and_an_interrupted_job_lets_them_go_on() {
+        let (pool, _workers) = Pool::<()>::new(2);
+        pool.set_level(1);
+        pool.starts_to_work();
+        pool.starts_to_work();
+        std::thread::scope(|scope| {
+            let sleeps = scope.spawn(|| pool.sleep_until_work());
+            while pool.sleepers.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(pool.idle(), 0, "one works, and no more may");
+            pool.set_level(2);
+            assert_eq!(pool.idle(), 1);
+            pool.set_level(0);
+            let pauses = scope.spawn(|| pool.pause_if_crowded());
+            pool.stop();
+            pauses.join().unwrap();
+            pool.end();
+            assert!(!sleeps.join().unwrap());
+        });
+    }
+}
