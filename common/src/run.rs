@@ -107,7 +107,7 @@ fn select(
         let options = filters
             .options(Time::now())
             .map(|filter| SelectionOptions { filter, one_file_system: filters.one_file_system });
-        options.map_err(|refusal| reporter.refuse(&refusal)).ok()
+        options.map_err(|refusal| reporter.refuse(refusal)).ok()
     });
     let options = broadcast(session.mail, options)?;
     // What rank 0 has accepted is the same text here.

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use types::listed::line::UnknownEnding;
+use types::select::expression::ExpressionError;
 
 use clap::Parser;
 use common::run::compare::CompareRequest;
@@ -18,7 +20,7 @@ use store::opening::Symlinks;
 use types::attributes::keep::XattrChoice;
 use types::content::transfer::Atime;
 use types::listed::line::LineFormat;
-use types::operand::location::checked_local;
+use types::operand::location::{NotLocal, checked_local};
 use types::outcome::difference::Fields;
 use types::select::expression::{Expression, parse_output};
 
@@ -168,13 +170,22 @@ fn checked_field(text: &str) -> Result<String, String> {
     Err(format!("no such field; expected one of {}", right.join(", ").to_lowercase()))
 }
 
-fn checked_output(text: &str) -> Result<String, String> {
+fn checked_output(text: &str) -> Result<String, OutputError> {
     match parse_output(text.as_bytes())? {
-        (_, Some(file)) => {
-            checked_local(&file).map(|()| text.to_owned()).map_err(|why| why.to_string())
-        }
-        (_, None) => Err(format!("name a file: {text}:FILE")),
+        (_, Some(file)) => Ok(checked_local(&file).map(|()| text.to_owned())?),
+        (_, None) => Err(OutputError::NoFile(text.to_owned())),
     }
+}
+
+/// Reason why a text is no expression with a file.
+#[derive(Debug, thiserror::Error)]
+enum OutputError {
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+    #[error(transparent)]
+    File(#[from] NotLocal),
+    #[error("name a file: {0}:FILE")]
+    NoFile(String),
 }
 
 impl ToolArgs for Args {
@@ -198,12 +209,21 @@ impl ToolArgs for Args {
     }
 }
 
+/// Name of a list that stands for no format.
+#[derive(Debug, thiserror::Error)]
+pub enum ListName {
+    #[error(transparent)]
+    Ending(#[from] UnknownEnding),
+    #[error("--combined writes text, or JSON to FILE.ndjson: use another name")]
+    Combined,
+}
+
 impl Args {
     /// Request of these arguments.
     ///
     /// # Errors
-    /// One line that says which name of a list stands for no format.
-    pub fn request(&self) -> Result<CompareRequest, String> {
+    /// Returns which name of a list stands for no format.
+    pub fn request(&self) -> Result<CompareRequest, ListName> {
         let outputs = self.outputs();
         self.check_names(&outputs)?;
         let manifest = self.manifest.clone().map(OsStringExt::into_vec);
@@ -249,14 +269,12 @@ impl Args {
         })
     }
 
-    fn check_names(&self, outputs: &[(Expression, Vec<u8>)]) -> Result<(), String> {
+    fn check_names(&self, outputs: &[(Expression, Vec<u8>)]) -> Result<(), ListName> {
         if !self.text {
             outputs.iter().try_for_each(|(_, file)| Listing::check_name(file))?;
         }
         match self.combined.as_ref().map(|file| Listing::of_file(file.as_encoded_bytes())) {
-            Some(Listing::Parquet | Listing::Mfu) => {
-                Err("--combined writes text, or JSON to FILE.ndjson: use another name".to_owned())
-            }
+            Some(Listing::Parquet | Listing::Mfu) => Err(ListName::Combined),
             _ => Ok(()),
         }
     }

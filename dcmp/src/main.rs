@@ -14,6 +14,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     session::run("dcmp", |session, args: args::Args| match args.request() {
         Ok(request) => compare::run(session, &request, &args.common),
-        Err(why) => session.refuse(&why),
+        Err(why) => session.refuse(why),
     })
 }

@@ -13,7 +13,7 @@ use common::surface::named_args::NamedArgs;
 use common::surface::record_args::RecordArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
-use types::listed::line::{LineFormat, check_ending};
+use types::listed::line::{LineFormat, UnknownEnding, check_ending};
 use types::select::regex::{self, MatchOptions};
 
 /// Delete files and directory trees, in parallel over all ranks of an MPI job.
@@ -103,18 +103,34 @@ impl ToolArgs for Args {
     }
 }
 
+/// Arguments that do not go together.
+#[derive(Debug, thiserror::Error)]
+pub enum Conflict {
+    #[error("--name is for --match and --exclude-regex: add one of them")]
+    NameAlone,
+    #[error("--input and --files-from name entries of one PATH; name one")]
+    SeveralPaths,
+    #[error(
+        "--include and --exclude take a GLOB, and \"{0}\" looks like a regular expression: write \
+         --match or --exclude-regex"
+    )]
+    Expression(String),
+    #[error(transparent)]
+    Ending(#[from] UnknownEnding),
+}
+
 impl Args {
     /// Request of these arguments.
     ///
     /// # Errors
-    /// Returns one line that says which of them do not go together.
-    pub fn request(&self) -> Result<RemoveRequest, String> {
+    /// Returns which of them do not go together.
+    pub fn request(&self) -> Result<RemoveRequest, Conflict> {
         let bytes = |text: &Option<OsString>| text.clone().map(OsStringExt::into_vec);
         if self.name && self.matching.is_none() && self.exclude_regex.is_none() {
-            return Err("--name is for --match and --exclude-regex: add one of them".to_owned());
+            return Err(Conflict::NameAlone);
         }
         if !self.named.is_empty() && self.paths.len() > 1 {
-            return Err("--input and --files-from name entries of one PATH; name one".to_owned());
+            return Err(Conflict::SeveralPaths);
         }
         self.filters.rules.0.iter().try_for_each(|rule| refuse_expression(&rule.pattern))?;
         let list = bytes(&self.output).filter(|file| file != b"-");
@@ -148,16 +164,10 @@ impl Args {
 /// Refuses a pattern that looks like a regular expression. The drm of mpiFileUtils takes regular
 /// expressions where all tools here take globs: one that is meant to protect entries must not be
 /// taken for a glob that matches nothing.
-fn refuse_expression(pattern: &[u8]) -> Result<(), String> {
+fn refuse_expression(pattern: &[u8]) -> Result<(), Conflict> {
     let shown = String::from_utf8_lossy(pattern);
     let is_expression = shown.starts_with('^')
         || shown.ends_with('$')
         || ["\\.", "\\(", "\\|"].iter().any(|sign| shown.contains(sign));
-    if is_expression {
-        return Err(format!(
-            "--include and --exclude take a GLOB, and \"{shown}\" looks like a regular expression: write --match or \
-             --exclude-regex"
-        ));
-    }
-    Ok(())
+    if is_expression { Err(Conflict::Expression(shown.into_owned())) } else { Ok(()) }
 }

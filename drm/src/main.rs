@@ -15,6 +15,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     session::run("drm", |session, args: args::Args| match args.request() {
         Ok(request) => remove::run(session, &request, &args.common),
-        Err(refusal) => session.refuse(&refusal),
+        Err(refusal) => session.refuse(refusal),
     })
 }

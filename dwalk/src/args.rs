@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use types::listed::line::UnknownEnding;
 
 use clap::{Parser, ValueEnum};
 use common::run::walk::WalkRequest;
@@ -199,20 +200,43 @@ impl ToolArgs for Args {
     }
 }
 
+/// Arguments that do not go together.
+#[derive(Debug, thiserror::Error)]
+pub enum Conflict {
+    #[error("a Parquet list needs a name: -o LIST.parquet")]
+    ParquetPrinted,
+    #[error("a list of mpiFileUtils needs a name: -o LIST.mfu")]
+    MfuPrinted,
+    #[error(transparent)]
+    Ending(#[from] UnknownEnding),
+    #[error("--sort is for a list: add --print or --output FILE")]
+    SortWithoutList,
+    #[error("--files-from names entries of one PATH; name one")]
+    SeveralPaths,
+    #[error("--checksum makes a list: add --print or --output FILE")]
+    ChecksumWithoutList,
+    #[error("--checksum counts paths from one PATH; name one")]
+    ChecksumOfSeveral,
+    #[error("--json prints events, and --checksum lines for other tools: add --output FILE")]
+    ChecksumAndJson,
+    #[error("--checksum writes lines for other tools, neither Parquet nor JSON: use another name")]
+    ChecksumInTable,
+}
+
 impl Args {
     /// Request of these arguments.
     ///
     /// # Errors
-    /// One line that says which of them do not go together.
-    pub fn request(&self) -> Result<WalkRequest, String> {
+    /// Returns which of them do not go together.
+    pub fn request(&self) -> Result<WalkRequest, Conflict> {
         let listing = self.listing();
         let is_printed = self.output.as_ref().is_none_or(|file| file == "-");
         match (listing, &self.output) {
             (Listing::Parquet, _) if is_printed => {
-                return Err("a Parquet list needs a name: -o LIST.parquet".to_owned());
+                return Err(Conflict::ParquetPrinted);
             }
             (Listing::Mfu, _) if is_printed => {
-                return Err("a list of mpiFileUtils needs a name: -o LIST.mfu".to_owned());
+                return Err(Conflict::MfuPrinted);
             }
             (Listing::Lines(LineFormat::Text), Some(file))
                 if self.format.is_none() && !self.text =>
@@ -225,11 +249,11 @@ impl Args {
             self.check_checksums(listing)?;
         }
         if self.sort.is_some() && listing == Listing::None {
-            return Err("--sort is for a list: add --print or --output FILE".to_owned());
+            return Err(Conflict::SortWithoutList);
         }
         let named = NamedArgs::from(self.files.clone());
         if !named.is_empty() && self.paths().len() != 1 {
-            return Err("--files-from names entries of one PATH; name one".to_owned());
+            return Err(Conflict::SeveralPaths);
         }
         let bytes = |path: &Option<OsString>| path.clone().map(OsStringExt::into_vec);
         Ok(WalkRequest {
@@ -260,20 +284,19 @@ impl Args {
         self.paths.iter().map(|path| path.clone().into_vec()).collect()
     }
 
-    fn check_checksums(&self, listing: Listing) -> Result<(), String> {
+    fn check_checksums(&self, listing: Listing) -> Result<(), Conflict> {
         let is_printed = self.output.as_ref().is_none_or(|file| file == "-");
-        let wrong = if listing == Listing::None {
-            "--checksum makes a list: add --print or --output FILE"
+        if listing == Listing::None {
+            Err(Conflict::ChecksumWithoutList)
         } else if self.paths().len() != 1 {
-            "--checksum counts paths from one PATH; name one"
+            Err(Conflict::ChecksumOfSeveral)
         } else if self.common.json && is_printed {
-            "--json prints events, and --checksum lines for other tools: add --output FILE"
+            Err(Conflict::ChecksumAndJson)
         } else if self.output.as_ref().is_some_and(|file| is_of_lists(file.as_encoded_bytes())) {
-            "--checksum writes lines for other tools, neither Parquet nor JSON: use another name"
+            Err(Conflict::ChecksumInTable)
         } else {
-            return Ok(());
-        };
-        Err(wrong.to_owned())
+            Ok(())
+        }
     }
 
     fn statistics(&self) -> UsageOptions {

@@ -14,6 +14,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     session::run("dwalk", |session, args: args::Args| match args.request() {
         Ok(request) => walk::run(session, &request, &args.common),
-        Err(refusal) => session.refuse(&refusal),
+        Err(refusal) => session.refuse(refusal),
     })
 }

@@ -64,19 +64,32 @@ pub fn detect(get: impl Fn(&str) -> Option<String>) -> Launch {
 /// processes and MPI sees one.
 ///
 /// # Errors
-/// One line for the user that tells what to do.
-pub fn check(launch: &Launch, mpi_size: u32, mpi_library: &str) -> Result<(), String> {
+/// Fails for a process that would do the job of all.
+pub fn check(launch: &Launch, mpi_size: u32, mpi_library: &str) -> Result<(), Singletons> {
     match launch {
         Launch::Launched { evidence, processes, .. } if *processes > 1 && mpi_size == 1 => {
-            Err(format!(
-                "the launcher started {processes} processes ({evidence}), but each of them is \
-                 alone in MPI_COMM_WORLD and would do the whole job; start them with the mpiexec of the MPI this \
-                 program was built with ({mpi_library}), or with srun --mpi=pmi2 or --mpi=pmix as \
-                 that MPI needs; for one process, unset that variable"
-            ))
+            Err(Singletons {
+                evidence: evidence.clone(),
+                processes: *processes,
+                library: mpi_library.to_owned(),
+            })
         }
         _ => Ok(()),
     }
+}
+
+/// Processes of a job that do not see each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the launcher started {processes} processes ({evidence}), but each of them is alone in \
+     MPI_COMM_WORLD and would do the whole job; start them with the mpiexec of the MPI this program \
+     was built with ({library}), or with srun --mpi=pmi2 or --mpi=pmix as that MPI needs; for one \
+     process, unset that variable"
+)]
+pub struct Singletons {
+    evidence: String,
+    processes: u64,
+    library: String,
 }
 
 #[cfg(test)]
@@ -108,9 +121,11 @@ mod tests {
             let launch = launch(vars);
             let refused = check(&launch, 1, "MPICH");
             assert!(
-                refused.is_err_and(|why| why.contains(vars.last().expect("not empty").0)
-                    || why.contains(vars[0].0)
-                    || why.contains("SLURM")),
+                refused.is_err_and(|why| why
+                    .to_string()
+                    .contains(vars.last().expect("not empty").0)
+                    || why.to_string().contains(vars[0].0)
+                    || why.to_string().contains("SLURM")),
                 "{vars:?}"
             );
             assert_eq!(check(&launch, 4, "MPICH"), Ok(()), "{vars:?}");

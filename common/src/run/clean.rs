@@ -134,7 +134,7 @@ impl Cleaning<'_, '_, '_> {
                 let StagedBy { target, jobs } = match known(&journal) {
                     Ok(staged_by) => staged_by,
                     Err(words) => {
-                        self.reporter.warn(&words);
+                        self.reporter.warn(&words.to_string());
                         continue;
                     }
                 };
@@ -169,22 +169,34 @@ impl Cleaning<'_, '_, '_> {
 /// Location of a journal's temporary files, if that is known and in a file system.
 ///
 /// # Errors
-/// One line.
-fn known(journal: &DeadJournal) -> Result<&StagedBy, String> {
-    let shown = path::escaped(&journal.path);
-    let staged_by = journal.staged_by.as_ref().ok_or_else(|| {
-        format!(
-            "journal {shown} is corrupt, so where its job has temporary files is unknown; dcp \
-             --clean TARGET removes them"
-        )
-    })?;
+/// Returns why it is not.
+fn known(journal: &DeadJournal) -> Result<&StagedBy, UnknownPlace> {
+    let corrupt = || UnknownPlace::Unknown { journal: journal.path.clone() };
+    let staged_by = journal.staged_by.as_ref().ok_or_else(corrupt)?;
     if !staged_by.target.starts_with(b"/") {
-        let target = path::escaped(&staged_by.target);
-        return Err(format!(
-            "journal {shown} belongs to a job to {target}: dcp --clean there removes what it has begun"
-        ));
+        let (journal, target) = (journal.path.clone(), staged_by.target.clone());
+        return Err(UnknownPlace::NotHere { journal, target });
     }
     Ok(staged_by)
+}
+
+/// Reason why the temporary files of a journal's job are not removed with the journal.
+#[derive(Debug, thiserror::Error)]
+enum UnknownPlace {
+    /// The journal is corrupt.
+    #[error(
+        "journal {} is corrupt, so where its job has temporary files is unknown; dcp --clean TARGET \
+         removes them",
+        path::escaped(journal)
+    )]
+    Unknown { journal: Vec<u8> },
+    /// The job was to a host or a service.
+    #[error(
+        "journal {} belongs to a job to {}: dcp --clean there removes what it has begun",
+        path::escaped(journal),
+        path::escaped(target)
+    )]
+    NotHere { journal: Vec<u8>, target: Vec<u8> },
 }
 
 /// Directory of temporary files of that target, if it still exists: its parent where it is a file.

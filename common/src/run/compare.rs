@@ -1,5 +1,6 @@
 //! A comparison, from the paths to the summary.
 
+use super::outputs::OutputError;
 use serde_json::json;
 
 use super::copying::Phase;
@@ -19,7 +20,7 @@ use ops::compare::{CompareJob, CompareTask, seed, unlisted};
 use sched::engine;
 use store::opening::{OpenAs, Symlinks};
 use types::content::transfer::Transfer;
-use types::error::{Failure, Side};
+use types::error::Side;
 use types::exit::Exit;
 use types::listed::line::{LineFormat, json_path};
 use types::outcome::tally::Compared;
@@ -252,27 +253,26 @@ fn method(options: &CompareOptions, resolver: &StoreResolver) -> Method {
 fn open_lists(
     request: &CompareRequest,
     reporter: &mut Reporter,
-) -> Result<Vec<Option<StagedDirectory>>, String> {
+) -> Result<Vec<Option<StagedDirectory>>, OutputError> {
     let combined = request.combined.as_ref().filter(|file| *file != STDOUT);
     let is_file = |output: &&[u8]| *output != STDOUT;
     let written = combined.into_iter().chain(&request.outputs).map(Vec::as_slice);
     let written: Vec<&[u8]> = written.filter(is_file).collect();
     let read = request.named.files();
     outputs::check(&written, &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-    let words = |failure: Failure| failure.to_string();
     if let Some(combined) = combined {
         let listing = Listing::Lines(LineFormat::of_file(combined));
-        reporter.list_to(StagedFile::create(combined).map_err(words)?, listing)?;
+        reporter.list_to(StagedFile::create(combined)?, listing)?;
     }
     let mut made = Vec::new();
     let outputs = request.outputs.iter().zip(&request.options.outputs);
     for ((output, (_, listing)), number) in outputs.zip(0..) {
         made.push(match listing {
-            Listing::Parquet => Some(StagedDirectory::create(output).map_err(words)?),
+            Listing::Parquet => Some(StagedDirectory::create(output)?),
             Listing::None => None,
             _ if output == STDOUT => None,
             listing => {
-                let file = StagedFile::create(output).map_err(words)?;
+                let file = StagedFile::create(output)?;
                 reporter.add_output(number, file, *listing)?;
                 None
             }

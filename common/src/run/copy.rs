@@ -123,7 +123,8 @@ fn prepare(
                 found.prepare(&mut options);
                 let target_was = found.target_was();
                 plan = plan::make(resolver, &sources, &target, target_was, (&options, selection));
-                plan.refusals.extend(found.record_target(&plan).err());
+                let recorded = found.record_target(&plan);
+                plan.refusals.extend(recorded.err().map(|why| why.to_string()));
                 journal = Some(found);
             }
             Err((Exit::Unusable, why)) => reporter.refuse(&why),

@@ -74,9 +74,9 @@ pub(super) fn find(
     let here = opened.and_then(|source| of_rank(&source, rank.0, ranks));
     let found = gather(session.mail, &here).map(|all| {
         let roots = all.into_iter().collect::<Result<Vec<Vec<Root>>, Failure>>();
-        let roots = roots.map_err(|failure| failure.to_string());
-        let found = roots.and_then(|roots| one_of(roots.concat(), is_foreign, &list));
-        found.map_err(|why| reporter.refuse(&why)).ok()
+        let roots = roots.map_err(|failure| reporter.refuse(failure)).ok()?;
+        let found = one_of(roots.concat(), is_foreign, &list);
+        found.map_err(|why| reporter.refuse(why)).ok()
     });
     broadcast(session.mail, found).ok_or(Exit::Unusable)
 }
@@ -98,17 +98,28 @@ fn of_rank(source: &ListSource, rank: u32, ranks: u32) -> Result<Vec<Root>, Fail
     Ok(found)
 }
 
-fn one_of(roots: Vec<Root>, is_foreign: bool, list: &[u8]) -> Result<Vec<u8>, String> {
-    let shown = path::escaped(list);
+/// Reason why a list is not of one directory.
+#[derive(Debug, thiserror::Error)]
+enum NoRoot {
+    #[error("\"{}\" is of several directories: write a list of each", path::escaped(.0))]
+    Several(Vec<u8>),
+    #[error("\"{}\" has no entries", path::escaped(.0))]
+    Empty(Vec<u8>),
+    #[error(
+        "the entries of \"{}\" are in no one directory: name it as PATH", path::escaped(.0)
+    )]
+    NoneInCommon(Vec<u8>),
+}
+
+fn one_of(roots: Vec<Root>, is_foreign: bool, list: &[u8]) -> Result<Vec<u8>, NoRoot> {
+    let list = list.to_vec();
     let differs = |root: &Root| roots.iter().any(|other| other.path != root.path);
     if !is_foreign && roots.iter().any(differs) {
-        return Err(format!("\"{shown}\" is of several directories: write a list of each"));
+        return Err(NoRoot::Several(list));
     }
     match roots.into_iter().reduce(|all, root| all.with(&root)) {
-        None => Err(format!("\"{shown}\" has no entries")),
-        Some(root) if root.directory().is_empty() => {
-            Err(format!("the entries of \"{shown}\" are in no one directory: name it as PATH"))
-        }
+        None => Err(NoRoot::Empty(list)),
+        Some(root) if root.directory().is_empty() => Err(NoRoot::NoneInCommon(list)),
         Some(root) => Ok(root.directory().to_vec()),
     }
 }

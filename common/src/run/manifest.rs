@@ -30,8 +30,7 @@ pub(super) fn open(
     let made = (session.mail.comm().rank() == Rank::ROOT).then(|| {
         let inputs = named.files();
         outputs::check(manifest.as_slice(), &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-        let made = manifest.map(StagedDirectory::create).transpose();
-        made.map(|made| vec![made]).map_err(|failure| failure.to_string())
+        Ok(vec![manifest.map(StagedDirectory::create).transpose()?])
     });
     let lists = PartLists::open(session, made, assume_shared, reporter)?;
     let mut parts = lists.create(session, reporter)?;

@@ -1,7 +1,9 @@
 //! Files and directories that a job writes its results to: none is read by the same job, and no two are one.
 
+use crate::surface::list_file::NotRegular;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use types::error::Failure;
 
 use lists::as_path;
 use types::path;
@@ -35,22 +37,39 @@ fn are_one(one: &Path, other: &Path) -> bool {
     }
 }
 
+/// Reason why an output cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputError {
+    /// The output would replace an input, or be a part of one.
+    #[error("\"{}\" is both read and written; name another output", path::escaped(.0))]
+    Input(Vec<u8>),
+    /// Two outputs have one path.
+    #[error("\"{}\" is named for two outputs", path::escaped(.0))]
+    Twice(Vec<u8>),
+    /// The file cannot be made.
+    #[error(transparent)]
+    File(#[from] Failure),
+    /// The file cannot be a list of that format.
+    #[error(transparent)]
+    List(#[from] NotRegular),
+}
+
 /// Refuses outputs that would replace an input, by whatever name, be a part of one, or replace each other.
 ///
 /// # Errors
-/// One line that names the path.
-pub(super) fn check(outputs: &[&[u8]], inputs: &[&[u8]]) -> Result<(), String> {
+/// Returns the path.
+pub(super) fn check(outputs: &[&[u8]], inputs: &[&[u8]]) -> Result<(), OutputError> {
     for (index, output) in outputs.iter().enumerate() {
-        let (shown, written) = (path::escaped(output), as_path(output));
+        let written = as_path(output);
         for input in inputs.iter().map(|input| as_path(input)) {
             let is_part = parent(written).is_some_and(|above| identity(input) == Some(above))
                 && input.is_dir();
             if is_part || are_one(written, input) {
-                return Err(format!("\"{shown}\" is both read and written; name another output"));
+                return Err(OutputError::Input(output.to_vec()));
             }
         }
         if outputs[..index].iter().any(|earlier| are_one(written, as_path(earlier))) {
-            return Err(format!("\"{shown}\" is named for two outputs"));
+            return Err(OutputError::Twice(output.to_vec()));
         }
     }
     Ok(())

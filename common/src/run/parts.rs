@@ -1,5 +1,6 @@
 //! Parquet lists, of which every rank writes a part: begun under temporary names, named when all parts are whole.
 
+use super::outputs::OutputError;
 use super::shared_roots::is_shared_directory;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -29,11 +30,11 @@ impl PartLists {
     /// said why.
     pub fn open(
         session: &mut Session<'_, '_>,
-        made: Option<Result<Vec<Option<StagedDirectory>>, String>>,
+        made: Option<Result<Vec<Option<StagedDirectory>>, OutputError>>,
         assume_shared: bool,
         reporter: &mut Reporter,
     ) -> Result<Self, Exit> {
-        let made = made.map(|made| made.map_err(|refusal| reporter.refuse(&refusal)).ok());
+        let made = made.map(|made| made.map_err(|refusal| reporter.refuse(refusal)).ok());
         let paths = made.as_ref().map(|made| {
             let id = format!("{:016x}", fastrand::u64(..));
             made.as_ref().map(|lists| {
@@ -96,7 +97,7 @@ impl PartLists {
         let is_cancelled = told.iter().any(|(_, is_cancelled)| *is_cancelled);
         let failures: Vec<Failure> = told.into_iter().flat_map(|(failures, _)| failures).collect();
         for failure in &failures {
-            reporter.unwritten(&failure.to_string());
+            reporter.unwritten(failure);
         }
         for list in self.staged {
             if is_cancelled {
@@ -104,7 +105,7 @@ impl PartLists {
             } else if failures.is_empty()
                 && let Err(failure) = list.commit()
             {
-                reporter.unwritten(&failure.to_string());
+                reporter.unwritten(failure);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::surface::record::RecordError;
 use crate::surface::record_args::RecordRequest;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -27,21 +28,36 @@ pub(super) fn begin(
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let made = is_root.then(|| {
         let file = request.file.as_deref().map(|file| create(file, trees)).transpose();
-        let begun = file.and_then(|file| reporter.record(request, file, is_dry_run));
-        begun.map_err(|why| reporter.refuse(&why)).is_ok()
+        let begun = file.and_then(|file| Ok(reporter.record(request, file, is_dry_run)?));
+        begun.map_err(|why| reporter.refuse(why)).is_ok()
     });
     if broadcast(session.mail, made) { Ok(()) } else { Err(Exit::Unusable) }
 }
 
-fn create(file: &[u8], trees: &[&[u8]]) -> Result<AppendedFile, String> {
+/// Reason why a record does not begin.
+#[derive(Debug, thiserror::Error)]
+enum NoRecord {
+    /// The file would be copied or deleted by the job.
+    #[error(
+        "\"{}\" is in \"{}\", of which it would be a part; name another --log-file",
+        path::escaped(file),
+        path::escaped(tree)
+    )]
+    InTree { file: Vec<u8>, tree: Vec<u8> },
+    /// The file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] Failure),
+    /// The first line cannot be written.
+    #[error(transparent)]
+    Begin(#[from] RecordError),
+}
+
+fn create(file: &[u8], trees: &[&[u8]]) -> Result<AppendedFile, NoRecord> {
     let place = resolved(as_path(file).parent().unwrap_or(Path::new("")));
     if let Some(tree) = trees.iter().find(|tree| place.starts_with(resolved(as_path(tree)))) {
-        let (shown, tree) = (path::escaped(file), path::escaped(tree));
-        return Err(format!(
-            "\"{shown}\" is in \"{tree}\", of which it would be a part; name another --log-file"
-        ));
+        return Err(NoRecord::InTree { file: file.to_vec(), tree: tree.to_vec() });
     }
-    AppendedFile::open(file).map_err(|failure: Failure| failure.to_string())
+    Ok(AppendedFile::open(file)?)
 }
 
 /// Returns the path without links, as far as it is there.
@@ -70,7 +86,10 @@ mod tests {
             ("tree/log", "link"),
             ("tree/below/../log", "tree"),
         ] {
-            assert!(create(file, tree).unwrap_err().contains("--log-file"), "{file} {tree}");
+            assert!(
+                create(file, tree).unwrap_err().to_string().contains("--log-file"),
+                "{file} {tree}"
+            );
         }
         create("log", "tree").unwrap();
         create("tree/log", "tree/below").unwrap();

@@ -1,5 +1,6 @@
 //! Removal of trees, from the paths to the summary.
 
+use super::outputs::OutputError;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -85,7 +86,7 @@ fn try_run(
     };
     refuse(session, request, reporter)?;
     let selection = select(session, &request.filters, reporter).ok_or(Exit::Usage)?;
-    let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(&why))?;
+    let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(why))?;
     let entries =
         named::open(session, (&request.named, request.paths.first().map(Vec::as_slice)), reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
@@ -229,12 +230,12 @@ fn open_list(
     let made = is_root.then(|| {
         let read = request.named.files();
         outputs::check(&[list], &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-        let file = StagedFile::create(list).map_err(|failure: Failure| failure.to_string())?;
+        let file = StagedFile::create(list)?;
         let own = file.own_entry();
         reporter.list_to(file, Listing::Lines(request.list_as))?;
-        Ok::<_, String>(own.into_iter().collect())
+        Ok::<_, OutputError>(own.into_iter().collect())
     });
-    let made = made.map(|made| made.map_err(|why| reporter.refuse(&why)).ok());
+    let made = made.map(|made| made.map_err(|why| reporter.refuse(why)).ok());
     broadcast(session.mail, made).ok_or(Exit::Unusable)
 }
 

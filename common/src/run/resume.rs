@@ -228,8 +228,8 @@ impl Found {
     /// Writes down which directory was made to be the copy: another one may have its name when the job goes on.
     ///
     /// # Errors
-    /// One line.
-    pub fn record_target(&self, plan: &CopyPlan) -> Result<(), String> {
+    /// Fails where that cannot be written.
+    pub fn record_target(&self, plan: &CopyPlan) -> Result<(), Unrecorded> {
         let is_made =
             |root: &&RootPlan| root.target_is == RootTarget::New && root.singles.is_none();
         let (Some(dir), Some(root)) = (&self.dir, plan.roots.iter().find(is_made)) else {
@@ -237,7 +237,7 @@ impl Found {
         };
         let Some(made) = made_target(&root.target) else { return Ok(()) };
         folder::record_target(as_path(dir), made)
-            .map_err(|error| format!("journal {}: {error}", escaped(dir)))
+            .map_err(|source| Unrecorded { journal: dir.clone(), source })
     }
 
     /// Line for the head of the output.
@@ -260,4 +260,12 @@ impl Found {
             (None, _) => format!("  journal {dir}"),
         })
     }
+}
+
+/// Target that could not be written to the journal.
+#[derive(Debug, thiserror::Error)]
+#[error("journal {}: {source}", escaped(journal))]
+pub struct Unrecorded {
+    journal: Vec<u8>,
+    source: std::io::Error,
 }

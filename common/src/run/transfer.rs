@@ -143,7 +143,7 @@ fn course<T: Transfer>(
     let roots = roots.ok_or(Exit::Unusable)?;
     let folded = opened.part_folded(session, &roots, &mut reporter);
     let sources = moving::open(session, (&resolver, &plan), (&roots, &options), &mut reporter)?;
-    let matcher = Matcher::new(&MatchOptions::default()).map_err(|why| session.refuse(&why))?;
+    let matcher = Matcher::new(&MatchOptions::default()).map_err(|why| session.refuse(why))?;
     let how = moving::options(&options);
     let (filters, pruning) = ((&selection, &matcher), Pruning::default());
     let removal =

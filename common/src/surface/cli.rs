@@ -1,6 +1,7 @@
 //! Command-line options that all tools share, and how any command line is read.
 
 use std::ffi::OsString;
+use types::size::Unmeasured;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
@@ -169,18 +170,27 @@ impl TuningArgs {
     }
 }
 
-fn checked_chunk(text: &str) -> Result<String, String> {
+fn checked_chunk(text: &str) -> Result<String, Unmeasured> {
     parse_positive_bytes(text).map(|_| text.to_owned())
 }
 
-fn checked_buffer(text: &str) -> Result<String, String> {
+fn checked_buffer(text: &str) -> Result<String, BufferError> {
     match parse_positive_bytes(text)? {
-        bytes if bytes > limits::BUFFER_BYTES_MAX => {
-            let most = human_bytes(limits::BUFFER_BYTES_MAX);
-            Err(format!("a buffer of that size for each thread is too much; at most {most}"))
-        }
+        bytes if bytes > limits::BUFFER_BYTES_MAX => Err(BufferError::TooLarge),
         _ => Ok(text.to_owned()),
     }
+}
+
+/// Reason why a text is no size of a buffer.
+#[derive(Debug, thiserror::Error)]
+enum BufferError {
+    #[error(transparent)]
+    Size(#[from] Unmeasured),
+    #[error(
+        "a buffer of that size for each thread is too much; at most {}",
+        human_bytes(limits::BUFFER_BYTES_MAX)
+    )]
+    TooLarge,
 }
 
 /// Result of reading a command line.
@@ -225,7 +235,7 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
     };
     let arguments = match letters::read(with_values(arguments.to_vec()), &parser(None)) {
         Ok(arguments) => arguments,
-        Err(why) => return Parsed::Refusal(why),
+        Err(why) => return Parsed::Refusal(why.to_string()),
     };
     let arguments = &arguments[..];
     let parsed = parser(None).try_get_matches_from(arguments).and_then(|matches| {

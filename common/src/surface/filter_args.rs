@@ -13,7 +13,7 @@ use super::rule_files::{self, Lines};
 use types::entry::Time;
 use types::limits::RULE_FILE_BYTES_MAX;
 use types::select::age::Age;
-use types::select::filter::{Filter, FilterOptions, Rule, Verdict};
+use types::select::filter::{Filter, FilterError, FilterOptions, Rule, Verdict};
 use types::select::glob::Pattern;
 use types::size::parse_bytes;
 
@@ -55,8 +55,8 @@ impl FilterArgs {
     /// [`FilterArgs::one_file_system`], which the walk has to know.
     ///
     /// # Errors
-    /// One line: options that contradict each other.
-    pub fn options(&self, now: Time) -> Result<FilterOptions, String> {
+    /// Fails for options that contradict each other.
+    pub fn options(&self, now: Time) -> Result<FilterOptions, FilterError> {
         let options = FilterOptions {
             rules: self.rules.0.clone(),
             min_size_bytes: self.min_size,
@@ -191,7 +191,7 @@ impl FromArgMatches for RuleArgs {
         }
         let bytes: usize = all.iter().map(|(_, rule)| rule.pattern.len()).sum();
         if bytes > RULE_FILE_BYTES_MAX {
-            return Err(refused(EXCLUDE, "the patterns are too many"));
+            return Err(refused(EXCLUDE, &"the patterns are too many"));
         }
         // Stable, so that the rules of a file stay in order.
         all.sort_by_key(|(place, _)| *place);
@@ -215,7 +215,7 @@ fn placed<'m>(matches: &'m ArgMatches, name: &str) -> impl Iterator<Item = (Plac
     indices.into_iter().map(move |index| (is_environment, index)).zip(values)
 }
 
-fn refused(name: &str, why: &str) -> clap::Error {
+fn refused(name: &str, why: &impl std::fmt::Display) -> clap::Error {
     clap::Error::raw(ErrorKind::ValueValidation, format!("--{name}: {why}\n"))
 }
 

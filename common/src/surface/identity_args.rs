@@ -23,26 +23,43 @@ impl IdentityArgs {
     /// Identity that is asked for; `None` for that of the process.
     ///
     /// # Errors
-    /// One line for a name that is unknown, and where the process may not assume it.
-    pub fn identity(&self) -> Result<Option<Identity>, String> {
+    /// Fails for a name that is unknown, and where the process may not assume it.
+    pub fn identity(&self) -> Result<Option<Identity>, IdentityError> {
         if self.uid.is_none() && self.gid.is_none() {
             return Ok(None);
         }
         if !identity::is_root() {
-            return Err("--uid and --gid are for jobs that root has started".to_owned());
+            return Err(IdentityError::NotRoot);
         }
         let user = self.uid.as_deref().map(user).transpose()?;
         let name = user.as_ref().and_then(|user| user.name.as_deref());
         let own_gid = user.as_ref().map_or(Some(0), |user| user.gid);
         let gid = match &self.gid {
             Some(text) => group(text)?,
-            None => own_gid.ok_or("the group of --uid is unknown; name it with --gid")?,
+            None => own_gid.ok_or(IdentityError::GroupOfUser)?,
         };
         let groups = name.and_then(|name| get_user_groups(name, gid)).unwrap_or_default();
         let groups = groups.iter().map(uzers::Group::gid).filter(|group| *group != gid);
         let groups = std::iter::once(gid).chain(groups).collect();
         Ok(Some(Identity { uid: user.map_or(0, |user| user.uid), gid, groups }))
     }
+}
+
+/// Reason why a job does not get another identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The process may not assume it.
+    #[error("--uid and --gid are for jobs that root has started")]
+    NotRoot,
+    /// The user is no one of this system.
+    #[error("--uid: there is no user \"{0}\"")]
+    User(String),
+    /// The group is none of this system.
+    #[error("--gid: there is no group \"{0}\"")]
+    Group(String),
+    /// The user is a number that the system does not know.
+    #[error("the group of --uid is unknown; name it with --gid")]
+    GroupOfUser,
 }
 
 /// User as the system's database has it, if it does.
@@ -53,7 +70,7 @@ struct User {
 }
 
 /// Finds a user; as with chown(1), names come before numbers.
-fn user(text: &str) -> Result<User, String> {
+fn user(text: &str) -> Result<User, IdentityError> {
     let number = || text.parse().ok().filter(|uid| *uid != u32::MAX);
     let found = get_user_by_name(text).or_else(|| get_user_by_uid(number()?));
     let known = |user: uzers::User| User {
@@ -62,20 +79,20 @@ fn user(text: &str) -> Result<User, String> {
         name: Some(user.name().to_owned()),
     };
     let unknown = || Some(User { uid: number()?, gid: None, name: None });
-    found.map(known).or_else(unknown).ok_or_else(|| format!("--uid: there is no user \"{text}\""))
+    found.map(known).or_else(unknown).ok_or_else(|| IdentityError::User(text.to_owned()))
 }
 
-fn group(text: &str) -> Result<u32, String> {
+fn group(text: &str) -> Result<u32, IdentityError> {
     let named = get_group_by_name(text).map(|group| group.gid());
     let number = || text.parse().ok().filter(|gid| *gid != u32::MAX);
-    named.or_else(number).ok_or_else(|| format!("--gid: there is no group \"{text}\""))
+    named.or_else(number).ok_or_else(|| IdentityError::Group(text.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(uid: Option<&str>, gid: Option<&str>) -> Result<Option<Identity>, String> {
+    fn asked(uid: Option<&str>, gid: Option<&str>) -> Result<Option<Identity>, IdentityError> {
         IdentityArgs { uid: uid.map(str::to_owned), gid: gid.map(str::to_owned) }.identity()
     }
 
@@ -83,7 +100,7 @@ mod tests {
     fn users_are_names_or_numbers() {
         assert_eq!(asked(None, None), Ok(None));
         if !identity::is_root() {
-            assert!(asked(Some("0"), None).unwrap_err().contains("root has started"));
+            assert!(asked(Some("0"), None).unwrap_err().to_string().contains("root has started"));
             return;
         }
         let ids = |uid, gid| asked(uid, gid).unwrap().map(|found| (found.uid, found.gid));

@@ -15,8 +15,11 @@ const OF_RSYNC: [char; 6] = ['r', 'l', 'p', 't', 'g', 'o'];
 /// means it, also where it is one of several letters.
 ///
 /// # Errors
-/// One line: letters whose meanings contradict each other.
-pub(super) fn read(arguments: Vec<OsString>, command: &Command) -> Result<Vec<OsString>, String> {
+/// Fails for letters whose meanings contradict each other.
+pub(super) fn read(
+    arguments: Vec<OsString>,
+    command: &Command,
+) -> Result<Vec<OsString>, RsyncDevices> {
     let has_xattrs = command.get_arguments().any(|arg| arg.get_short() == Some('X'));
     let mut read = Vec::with_capacity(arguments.len());
     let mut rest = arguments.into_iter().peekable();
@@ -69,19 +72,22 @@ fn takes_value(command: &Command, letter: char) -> bool {
 }
 
 /// Refuses `-rlptgoD`, whose last letter means devices to rsync(1), where it deletes.
-fn refuse_devices(argument: &OsString, command: &Command) -> Result<(), String> {
+fn refuse_devices(argument: &OsString, command: &Command) -> Result<(), RsyncDevices> {
     let deletes = command
         .get_arguments()
         .any(|arg| arg.get_short() == Some('D') && arg.get_long() == Some("delete"));
     let all = letters(argument).filter(|all| deletes && all.contains('D')).unwrap_or_default();
     let is_of_rsync = OF_RSYNC.iter().filter(|letter| all.contains(**letter)).count() > 1;
-    if !is_of_rsync {
-        return Ok(());
-    }
-    Err(format!(
-        "-D in \"-{all}\" would delete, where rsync's means devices; write -a for rsync's -rlptgoD, or --delete"
-    ))
+    if is_of_rsync { Err(RsyncDevices(all.to_owned())) } else { Ok(()) }
 }
+
+/// Letters of rsync(1) among which `-D` means devices.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "-D in \"-{0}\" would delete, where rsync's means devices; write -a for rsync's -rlptgoD, or \
+     --delete"
+)]
+pub(super) struct RsyncDevices(String);
 
 #[cfg(test)]
 mod tests {
@@ -106,7 +112,7 @@ mod tests {
 
     fn read_words(line: &str) -> Result<String, String> {
         let words = line.split(' ').map(OsString::from).collect();
-        let read = read(words, &command())?;
+        let read = read(words, &command()).map_err(|why| why.to_string())?;
         Ok(read.join(" ".as_ref()).into_string().unwrap())
     }
 

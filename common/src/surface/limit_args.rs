@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use types::rate::RateError;
 
 use clap::Args;
 use comm::Rank;
@@ -34,12 +35,12 @@ pub struct LimitArgs {
 /// Checks a bandwidth on the command line.
 ///
 /// # Errors
-/// Returns one line that says what is wrong.
-pub fn bandwidth(text: &str) -> Result<String, String> {
+/// Fails for text that is no rate.
+pub fn bandwidth(text: &str) -> Result<String, RateError> {
     Rates::default().set_bandwidth(text).map(|()| text.to_owned())
 }
 
-fn operations(text: &str) -> Result<String, String> {
+fn operations(text: &str) -> Result<String, RateError> {
     Rates::default().set_operations(text).map(|()| text.to_owned())
 }
 

@@ -24,12 +24,12 @@ impl Record {
     /// Begins the record of a tool.
     ///
     /// # Errors
-    /// One line that says why it cannot be written.
+    /// Fails where the first line cannot be written.
     pub fn begin(
         request: &RecordRequest,
         file: Option<AppendedFile>,
         (tool, is_dry_run): (&str, bool),
-    ) -> Result<Self, String> {
+    ) -> Result<Self, RecordError> {
         let (format, is_printed) = (request.format, request.is_printed);
         let mut record = Self { format, is_printed, file: file.map(RecordFile::new) };
         record.mark("begin", json!({ "tool": tool, "dry_run": is_dry_run }));
@@ -42,7 +42,7 @@ impl Record {
     }
 
     /// Takes lines of a rank; returns what went wrong, once.
-    pub fn write(&mut self, lines: &[u8], console: &mut Console) -> Option<String> {
+    pub fn write(&mut self, lines: &[u8], console: &mut Console) -> Option<RecordError> {
         if self.is_printed {
             console.result(lines);
         }
@@ -51,7 +51,7 @@ impl Record {
 
     /// Writes what was taken, so that it is there if the job is killed; returns what went wrong,
     /// once.
-    pub fn flush(&mut self) -> Option<String> {
+    pub fn flush(&mut self) -> Option<RecordError> {
         self.file.as_mut()?.attempt(BufWriter::flush)
     }
 
@@ -72,8 +72,8 @@ impl Record {
     /// Ends the record with a line that says how the job ended.
     ///
     /// # Errors
-    /// One line that says what the record lacks.
-    pub fn end(mut self, is_stopped: bool, exit: Exit) -> Result<(), String> {
+    /// Fails where the record lacks something.
+    pub fn end(mut self, is_stopped: bool, exit: Exit) -> Result<(), RecordError> {
         let (complete, code) = (!is_stopped, exit.code());
         self.mark("end", json!({ "complete": complete, "exit_code": code }));
         if is_stopped && self.format == RecordFormat::Itemize {
@@ -81,6 +81,22 @@ impl Record {
         }
         self.file.map_or(Ok(()), RecordFile::end)
     }
+}
+
+/// Reason why a record is not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Writing failed.
+    #[error("write \"{file}\": {source}")]
+    Write {
+        /// File of the record, escaped.
+        file: String,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// Writing failed before, which was reported.
+    #[error("\"{0}\" lacks changes that the job made")]
+    Incomplete(String),
 }
 
 /// Lines on their way to the file of a record.
@@ -100,16 +116,16 @@ impl RecordFile {
     fn attempt(
         &mut self,
         write: impl FnOnce(&mut BufWriter<AppendedFile>) -> std::io::Result<()>,
-    ) -> Option<String> {
-        let error = write(self.writer.as_mut()?).err()?;
+    ) -> Option<RecordError> {
+        let source = write(self.writer.as_mut()?).err()?;
         // What is still buffered would be tried again.
         drop(self.writer.take().map(BufWriter::into_parts));
-        Some(format!("write \"{}\": {error}", self.shown))
+        Some(RecordError::Write { file: self.shown.clone(), source })
     }
 
-    fn end(mut self) -> Result<(), String> {
+    fn end(mut self) -> Result<(), RecordError> {
         if self.writer.is_none() {
-            return Err(format!("\"{}\" lacks changes that the job made", self.shown));
+            return Err(RecordError::Incomplete(self.shown));
         }
         let synced =
             |file: &mut BufWriter<AppendedFile>| file.flush().and_then(|()| file.get_ref().sync());

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::cli::CommonArgs;
 use super::console::{self, Console};
-use super::list_file::ListFile;
+use super::list_file::{ListFile, NotRegular};
 use super::mfu_words::{Mfu, OutputStyle};
 use super::progress::{self, Progress};
-use super::record::Record;
+use super::record::{Record, RecordError};
 use super::record_args::RecordRequest;
 use super::{json, summary::Summary};
 use comm::Rank;
@@ -127,8 +127,8 @@ impl Reporter {
     /// Lines of a list go to that file from now on.
     ///
     /// # Errors
-    /// Why that file cannot be a list of that format.
-    pub fn list_to(&mut self, file: StagedFile, listing: Listing) -> Result<(), String> {
+    /// Fails for a file that cannot be a list of that format.
+    pub fn list_to(&mut self, file: StagedFile, listing: Listing) -> Result<(), NotRegular> {
         self.list = Some(ListFile::new(file, listing)?);
         Ok(())
     }
@@ -136,19 +136,19 @@ impl Reporter {
     /// Changes of the job are recorded from now on.
     ///
     /// # Errors
-    /// Why they cannot be written.
+    /// Fails where they cannot be written.
     pub fn record(
         &mut self,
         request: &RecordRequest,
         file: Option<AppendedFile>,
         is_dry_run: bool,
-    ) -> Result<(), String> {
+    ) -> Result<(), RecordError> {
         self.record = Some(Record::begin(request, file, (self.tool, is_dry_run))?);
         Ok(())
     }
 
     /// Prints what went wrong with a list.
-    fn talk_of(&self, side_error: Option<String>) {
+    fn talk_of(&self, side_error: Option<impl Display>) {
         if let Some(side_error) = side_error {
             self.console.talk(&format!("{}: {side_error}", self.tool));
         }
@@ -173,20 +173,20 @@ impl Reporter {
         if let Some(record) = self.record.take()
             && let Err(why) = record.end(is_stopped, summary.exit)
         {
-            self.unwritten(&why);
+            self.unwritten(why);
         }
     }
 
     /// The list of that number goes to that file, not to standard output.
     ///
     /// # Errors
-    /// Why that file cannot be a list of that format.
+    /// Fails for a file that cannot be a list of that format.
     pub fn add_output(
         &mut self,
         number: u16,
         file: StagedFile,
         listing: Listing,
-    ) -> Result<(), String> {
+    ) -> Result<(), NotRegular> {
         self.outputs.insert(number, ListFile::new(file, listing)?);
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Reporter {
     }
 
     /// Results that could not be written, though the work was done.
-    pub fn unwritten(&mut self, text: &str) {
+    pub fn unwritten(&mut self, text: impl Display) {
         self.unwritten = true;
         self.console.talk(&format!("{}: {text}", self.tool));
     }
@@ -390,7 +390,7 @@ impl Reporter {
             if totals.cancelled_tasks > 0 {
                 self.withheld(list.target());
             } else if let Err(side_error) = list.commit(totals.failed) {
-                self.unwritten(&side_error);
+                self.unwritten(side_error);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::io::Read;
 use types::limits::RULE_FILE_BYTES_MAX;
 use types::path::escaped;
 use types::select::filter::{Rule, Verdict};
-use types::select::glob::Pattern;
+use types::select::glob::{Pattern, PatternError};
 
 /// Lines that a file or an option holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,25 +16,56 @@ pub(super) enum Lines {
     Rules,
 }
 
-const RULES: &str = "expected \"- GLOB\" or \"+ GLOB\"";
+/// Reason why a file has no rules.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RuleFileError {
+    /// The file as a whole cannot be used.
+    #[error("cannot read \"{}\": {fault}", escaped(path))]
+    File { path: Vec<u8>, fault: FileFault },
+    /// A line is no rule.
+    #[error("line {number} of \"{}\": {source}", escaped(path))]
+    Line { number: u32, path: Vec<u8>, source: RuleError },
+}
+
+/// Reason why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileFault {
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+    #[error("it is too large for a list of patterns")]
+    TooLarge,
+    #[error("it has NUL bytes; write one pattern a line")]
+    Nul,
+}
+
+/// Reason why a line is no rule.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RuleError {
+    /// A kind of rule that there is not.
+    #[error("cannot use the rule \"{}\": expected \"- GLOB\" or \"+ GLOB\"", escaped(.0))]
+    Kind(Vec<u8>),
+    /// The pattern is invalid.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
 
 /// Reads the rules in a file, `-` for standard input.
 ///
 /// # Errors
-/// One line that names the file, and the line in it.
-pub(super) fn read(path: &[u8], lines: Lines) -> Result<Vec<Rule>, String> {
-    let failed = |why: &str| format!("cannot read \"{}\": {why}", escaped(path));
-    let text = content(path).map_err(|error| failed(&error.to_string()))?;
+/// Returns the fault of the file, or of a line in it.
+pub(super) fn read(path: &[u8], lines: Lines) -> Result<Vec<Rule>, RuleFileError> {
+    let failed = |fault| RuleFileError::File { path: path.to_vec(), fault };
+    let text = content(path).map_err(|error| failed(error.into()))?;
     if text.len() > RULE_FILE_BYTES_MAX {
-        return Err(failed("it is too large for a list of patterns"));
+        return Err(failed(FileFault::TooLarge));
     }
     if text.contains(&0) {
-        return Err(failed("it has NUL bytes; write one pattern a line"));
+        return Err(failed(FileFault::Nul));
     }
     let mut rules = Vec::new();
     for (number, line) in (1..).zip(text.split(|byte| matches!(byte, b'\n' | b'\r'))) {
-        add(&mut rules, line, lines)
-            .map_err(|why| format!("line {number} of \"{}\": {why}", escaped(path)))?;
+        let of_line = |source| RuleFileError::Line { number, path: path.to_vec(), source };
+        add(&mut rules, line, lines).map_err(of_line)?;
     }
     Ok(rules)
 }
@@ -54,7 +85,7 @@ fn content(path: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 /// Adds the rule of a line; a comment or an empty line is none, and `!` removes those before it.
-fn add(rules: &mut Vec<Rule>, line: &[u8], lines: Lines) -> Result<(), String> {
+fn add(rules: &mut Vec<Rule>, line: &[u8], lines: Lines) -> Result<(), RuleError> {
     match line {
         [] | [b'#' | b';', ..] => {}
         b"!" => rules.clear(),
@@ -66,15 +97,13 @@ fn add(rules: &mut Vec<Rule>, line: &[u8], lines: Lines) -> Result<(), String> {
 /// Reads a rule.
 ///
 /// # Errors
-/// One line: a kind of rule that there is not, or an invalid pattern.
-pub(super) fn rule(line: &[u8], lines: Lines) -> Result<Rule, String> {
+/// Fails for a kind of rule that there is not, and for an invalid pattern.
+pub(super) fn rule(line: &[u8], lines: Lines) -> Result<Rule, RuleError> {
     let prefixed = prefixed(line, lines == Lines::Rules);
     let (pattern, verdict) = match (prefixed, lines) {
         (Some(prefixed), _) => prefixed,
         (None, Lines::Patterns(verdict)) => (line, verdict),
-        (None, Lines::Rules) => {
-            return Err(format!("cannot use the rule \"{}\": {RULES}", escaped(line)));
-        }
+        (None, Lines::Rules) => return Err(RuleError::Kind(line.to_vec())),
     };
     Pattern::parse(pattern)?;
     Ok(Rule { verdict, pattern: pattern.to_vec() })
@@ -104,7 +133,7 @@ mod tests {
     fn read_text(text: &str, lines: Lines) -> Result<Vec<Rule>, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        read(file.path().to_str().unwrap().as_bytes(), lines)
+        read(file.path().to_str().unwrap().as_bytes(), lines).map_err(|why| why.to_string())
     }
 
     #[test]
@@ -146,7 +175,7 @@ mod tests {
         assert!(why.contains("NUL"), "{why}");
         let why = read_text("a\n[b\n", excludes).unwrap_err();
         assert!(why.contains("line 2 of") && why.contains("unclosed"), "{why}");
-        let why = read(b"/nowhere/at/all", excludes).unwrap_err();
+        let why = read(b"/nowhere/at/all", excludes).unwrap_err().to_string();
         assert!(why.contains("/nowhere/at/all") && why.contains("No such file"), "{why}");
         let large = "a\n".repeat(RULE_FILE_BYTES_MAX / 2 + 1);
         assert!(read_text(&large, excludes).unwrap_err().contains("too large"));

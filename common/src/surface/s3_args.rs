@@ -1,6 +1,7 @@
 //! Command-line options for places in S3.
 
 use std::time::Duration;
+use types::size::Unmeasured;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -216,24 +217,37 @@ fn checked_endpoint(url: &str) -> Result<String, EndpointError> {
 }
 
 /// Checks a value that becomes part of a header: visible ASCII.
-fn checked_word(text: &str) -> Result<String, String> {
+fn checked_word(text: &str) -> Result<String, ValueError> {
     let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_word { Ok(text.to_owned()) } else { Err("it is empty or has spaces in it".to_owned()) }
+    if is_word { Ok(text.to_owned()) } else { Err(ValueError::Word) }
 }
 
-fn checked_patience(text: &str) -> Result<u64, String> {
+fn checked_patience(text: &str) -> Result<u64, ValueError> {
     match parse_duration(text)? {
-        0 => Err("it must be longer than nothing".to_owned()),
+        0 => Err(ValueError::NoTime),
         seconds => Ok(seconds),
     }
 }
 
-fn checked_part(text: &str) -> Result<u64, String> {
+fn checked_part(text: &str) -> Result<u64, ValueError> {
     let bytes = parse_bytes(text)?;
     if (limits::S3_PART_BYTES_MIN..=limits::S3_PART_BYTES_MAX).contains(&bytes) {
         return Ok(bytes);
     }
-    Err("S3 takes parts of 5MiB to 5GiB".to_owned())
+    Err(ValueError::Part)
+}
+
+/// Reason why an option does not take a value.
+#[derive(Debug, thiserror::Error)]
+enum ValueError {
+    #[error(transparent)]
+    Unmeasured(#[from] Unmeasured),
+    #[error("it is empty or has spaces in it")]
+    Word,
+    #[error("it must be longer than nothing")]
+    NoTime,
+    #[error("S3 takes parts of 5MiB to 5GiB")]
+    Part,
 }
 
 #[cfg(test)]

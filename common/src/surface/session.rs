@@ -1,6 +1,8 @@
 //! Session from `main` to the exit code: joins the job, reads the command line on rank 0, runs the tool on all
 //! ranks, and ends them together with one code.
 
+use comm::launcher::Singletons;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
@@ -55,7 +57,7 @@ pub struct Session<'s, 'c> {
 
 impl Session<'_, '_> {
     /// The command line makes no sense, which all ranks have found: one of them says so.
-    pub fn refuse(&self, text: &str) -> Exit {
+    pub fn refuse(&self, text: impl Display) -> Exit {
         if self.mail.comm().rank() == Rank::ROOT {
             console::say(&format!("{}: {text}", self.tool));
         }
@@ -224,8 +226,20 @@ pub fn mpi_library() -> String {
     return "none".to_owned();
 }
 
+/// Reason why this process cannot be a part of its job.
+#[derive(Debug, thiserror::Error)]
+enum JoinError {
+    /// MPI does not support threads.
+    #[cfg(feature = "mpi")]
+    #[error("MPI cannot be initialised for a program with threads")]
+    Threads,
+    /// Each process of the job would do all of it.
+    #[error(transparent)]
+    Singletons(#[from] Singletons),
+}
+
 /// Joins the job that this process was started for.
-fn join(launch: &Launch) -> Result<(Box<dyn Comm>, String), String> {
+fn join(launch: &Launch) -> Result<(Box<dyn Comm>, String), JoinError> {
     let library = mpi_library();
     let comm: Box<dyn Comm> = match launch {
         Launch::Alone => Box::new(Solo::default()),
@@ -236,18 +250,18 @@ fn join(launch: &Launch) -> Result<(Box<dyn Comm>, String), String> {
 }
 
 #[cfg(feature = "mpi")]
-fn join_launched() -> Result<Box<dyn Comm>, String> {
+fn join_launched() -> Result<Box<dyn Comm>, JoinError> {
     match comm::mpi::MpiComm::join() {
         Some(comm) => {
             let _ = ABORT.set(comm::mpi::abort);
             Ok(Box::new(comm))
         }
-        None => Err("MPI cannot be initialised for a program with threads".to_owned()),
+        None => Err(JoinError::Threads),
     }
 }
 
 #[cfg(not(feature = "mpi"))]
-fn join_launched() -> Result<Box<dyn Comm>, String> {
+fn join_launched() -> Result<Box<dyn Comm>, JoinError> {
     Ok(Box::new(Solo::default()))
 }
 

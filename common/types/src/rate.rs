@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{RATE_BURST, RATE_CARRIED, RATE_LEAST_SHARE, RATE_MADE_UP, RATE_MARGIN};
-use crate::size::{human_bytes, parse_positive_bytes};
+use crate::size::{Unmeasured, human_bytes, parse_positive_bytes};
 
 /// Number of kinds of work that have a rate.
 pub const KINDS: usize = 5;
@@ -56,14 +56,10 @@ impl Rates {
     /// sent to services and other hosts, and received from there, as in rclone. `off` and `0` set no limit.
     ///
     /// # Errors
-    /// Returns one line that says what is wrong.
-    pub fn set_bandwidth(&mut self, text: &str) -> Result<(), String> {
+    /// Fails for text that is no rate.
+    pub fn set_bandwidth(&mut self, text: &str) -> Result<(), RateError> {
         let all = match text.split_once(':') {
-            _ if text.contains(',') => {
-                return Err("times of day are not supported; --control-file changes the limit \
-                            while the job runs"
-                    .to_owned());
-            }
+            _ if text.contains(',') => return Err(RateError::TimesOfDay),
             Some((up, down)) => [None, None, rate(up)?, rate(down)?],
             None => [rate(text)?, rate(text)?, None, None],
         };
@@ -74,11 +70,9 @@ impl Rates {
     /// Sets the number of operations; `off` and `0` set no limit.
     ///
     /// # Errors
-    /// Returns one line that says what is wrong.
-    pub fn set_operations(&mut self, text: &str) -> Result<(), String> {
-        let wrong = || {
-            format!("\"{text}\" is no number of operations per second; expected one such as 1000")
-        };
+    /// Fails for text that is no number.
+    pub fn set_operations(&mut self, text: &str) -> Result<(), RateError> {
+        let wrong = || RateError::Operations(text.to_owned());
         let number = if text == "off" { 0 } else { text.parse::<u64>().map_err(|_| wrong())? };
         self.per_second[Work::Operations as usize] = Some(number).filter(|number| *number > 0);
         Ok(())
@@ -87,16 +81,16 @@ impl Rates {
     /// Applies the lines of a control file: `bwlimit=RATE`, `iops-limit=N`, `pause`, `resume`.
     ///
     /// # Errors
-    /// Returns one line that says which line is wrong; then nothing is applied.
-    pub fn controlled(mut self, text: &str) -> Result<Self, String> {
+    /// Returns which line is wrong; then nothing is applied.
+    pub fn controlled(mut self, text: &str) -> Result<Self, InvalidLine> {
         let lines = text.lines().map(str::trim);
         for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            self.obey(line).map_err(|why| format!("\"{line}\": {why}"))?;
+            self.obey(line).map_err(|source| InvalidLine { line: line.to_owned(), source })?;
         }
         Ok(self)
     }
 
-    fn obey(&mut self, line: &str) -> Result<(), String> {
+    fn obey(&mut self, line: &str) -> Result<(), RateError> {
         let is_between = |c: char| c == '=' || c.is_whitespace();
         let (word, value) = line.split_once(is_between).unwrap_or((line, ""));
         match (word, value.trim_matches(is_between)) {
@@ -110,7 +104,7 @@ impl Rates {
                 self.is_paused = false;
                 Ok(())
             }
-            _ => Err("expected bwlimit=RATE, iops-limit=N, pause or resume".to_owned()),
+            _ => Err(RateError::Keyword),
         }
     }
 
@@ -133,8 +127,33 @@ impl Rates {
     }
 }
 
+/// Reason why a limit is invalid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RateError {
+    /// Text that is no rate.
+    #[error(transparent)]
+    Rate(#[from] Unmeasured),
+    /// Limits for times of day, as rclone takes them.
+    #[error("times of day are not supported; --control-file changes the limit while the job runs")]
+    TimesOfDay,
+    /// Text that is no number of operations.
+    #[error("\"{0}\" is no number of operations per second; expected one such as 1000")]
+    Operations(String),
+    /// Line of a control file with another keyword.
+    #[error("expected bwlimit=RATE, iops-limit=N, pause or resume")]
+    Keyword,
+}
+
+/// Line of a control file that is invalid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{line}\": {source}")]
+pub struct InvalidLine {
+    line: String,
+    source: RateError,
+}
+
 /// Parses a rate in bytes per second; a bare number is in KiB, as in rsync and rclone.
-fn rate(text: &str) -> Result<Option<u64>, String> {
+fn rate(text: &str) -> Result<Option<u64>, Unmeasured> {
     match text.trim() {
         "off" => Ok(None),
         text if text.parse::<f64>() == Ok(0.0) => Ok(None),
@@ -270,7 +289,7 @@ pub fn shares(rate: f64, demands: &[Demand]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    fn bandwidth(text: &str) -> Result<[Option<u64>; 4], String> {
+    fn bandwidth(text: &str) -> Result<[Option<u64>; 4], RateError> {
         let mut rates = Rates::default();
         rates.set_bandwidth(text)?;
         Ok([0, 1, 2, 3].map(|kind| rates.per_second[kind]))
@@ -298,7 +317,7 @@ mod tests {
         for wrong in ["fast", "", "-1", "1M:", "1M:2M:3M", "nan"] {
             assert!(bandwidth(wrong).is_err(), "{wrong}");
         }
-        assert!(bandwidth("08:00,512k 12:00,10M").unwrap_err().contains("times of day"));
+        assert!(matches!(bandwidth("08:00,512k 12:00,10M"), Err(RateError::TimesOfDay)));
     }
 
     #[test]
@@ -313,7 +332,7 @@ mod tests {
         assert!(split.controlled("bwlimit=off").unwrap().are_none());
         for wrong in ["faster", "bwlimit=fast", "iops-limit=-1", "pause=1"] {
             let why = rates.controlled(&format!("bwlimit=2M\n{wrong}")).unwrap_err();
-            assert!(why.contains(wrong), "{why}");
+            assert!(why.to_string().contains(wrong), "{why}");
         }
         assert_eq!(Rates::default().words(), None);
     }

@@ -5,22 +5,37 @@ use bytesize::ByteSize;
 /// Size in bytes of the largest file that system calls can address (`off_t`).
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 
+/// Text that is no size, duration or rate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unmeasured {
+    /// Text that is no size.
+    #[error("invalid size \"{0}\"; expected one such as 64MiB, 64MB or 64M (=MiB)")]
+    Size(String),
+    /// More bytes than a file can have.
+    #[error("size \"{0}\" is too large; it must be less than 8EiB")]
+    LargeSize(String),
+    /// Zero bytes, where that has no meaning.
+    #[error("the size must be at least 1 byte")]
+    NoBytes,
+    /// Text that is no duration.
+    #[error(
+        "invalid duration \"{0}\"; expected one such as 90s, 15m, 12h, 30d, 2w, 3M, 1y or 1d12h"
+    )]
+    Duration(String),
+}
+
 /// Parses a size, such as `64MiB`, `64MB` or `64M`, to bytes; a bare letter means the binary unit,
 /// as in cp, dd and rclone.
 ///
 /// # Errors
-/// One line that tells what is wrong and shows a valid example; also for more bytes than a file can have.
-pub fn parse_bytes(text: &str) -> Result<u64, String> {
+/// Fails for text that is no size, and for more bytes than a file can have.
+pub fn parse_bytes(text: &str) -> Result<u64, Unmeasured> {
     let text = text.trim();
     let bare_letter = text.len() > 1 && text.ends_with(|c: char| "kKmMgGtTpPeE".contains(c));
     let spelled = if bare_letter { format!("{text}iB") } else { text.to_owned() };
-    let size = spelled.parse::<ByteSize>().map_err(|_| {
-        format!("invalid size \"{text}\"; expected one such as 64MiB, 64MB or 64M (=MiB)")
-    })?;
+    let size = spelled.parse::<ByteSize>().map_err(|_| Unmeasured::Size(text.to_owned()))?;
     match size.as_u64() {
-        bytes if bytes > FILE_BYTES_MAX => {
-            Err(format!("size \"{text}\" is too large; it must be less than 8EiB"))
-        }
+        bytes if bytes > FILE_BYTES_MAX => Err(Unmeasured::LargeSize(text.to_owned())),
         bytes => Ok(bytes),
     }
 }
@@ -29,9 +44,9 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// The errors of [`parse_bytes`], and one for zero.
-pub fn parse_positive_bytes(text: &str) -> Result<u64, String> {
+pub fn parse_positive_bytes(text: &str) -> Result<u64, Unmeasured> {
     match parse_bytes(text)? {
-        0 => Err("the size must be at least 1 byte".to_owned()),
+        0 => Err(Unmeasured::NoBytes),
         bytes => Ok(bytes),
     }
 }
@@ -51,11 +66,9 @@ const TIME_UNITS: [(char, u64); 7] = [
 /// days), or these joined as in `1d12h`.
 ///
 /// # Errors
-/// One line that tells what is wrong and shows valid examples.
-pub fn parse_duration(text: &str) -> Result<u64, String> {
-    seconds_of(text.trim()).ok_or_else(|| {
-        format!("invalid duration \"{text}\"; expected one such as 90s, 15m, 12h, 30d, 2w, 3M, 1y or 1d12h")
-    })
+/// Fails for text that is no duration.
+pub fn parse_duration(text: &str) -> Result<u64, Unmeasured> {
+    seconds_of(text.trim()).ok_or_else(|| Unmeasured::Duration(text.to_owned()))
 }
 
 fn seconds_of(text: &str) -> Option<u64> {
@@ -127,10 +140,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_an_example() {
         for bad in ["", "x", "M", "-1", "1Q", "64 apples"] {
-            assert!(parse_bytes(bad).is_err_and(|why| why.contains("64MiB")), "{bad}");
+            assert!(parse_bytes(bad).is_err_and(|why| why.to_string().contains("64MiB")), "{bad}");
         }
         for much in ["16E", "16EiB", "8E", "9223372036854775808", "99999999P"] {
-            let why = parse_bytes(much).unwrap_err();
+            let why = parse_bytes(much).unwrap_err().to_string();
             assert!(why.contains("is too large"), "{much}: {why}");
         }
         assert_eq!(parse_bytes("7e"), Ok(7 << 60));
@@ -144,7 +157,7 @@ mod tests {
         assert_eq!(parse_duration("3M"), Ok(7_776_000));
         for bad in ["", "2", "d", "-1d", "99999999999999999999", "999999999999999999y", "5 apples"]
         {
-            assert!(parse_duration(bad).is_err_and(|why| why.contains("30d")), "{bad}");
+            assert!(parse_duration(bad).is_err_and(|why| why.to_string().contains("30d")), "{bad}");
         }
         for (seconds, words) in
             [(1, "1 second"), (86_400, "1 day"), (7200, "2 hours"), (31_536_000, "1 year")]

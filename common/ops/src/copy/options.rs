@@ -1,6 +1,7 @@
 //! Options of a copy and of a synchronisation.
 
 use std::time::Duration;
+use types::content::transfer::ReflinkWithoutHoles;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,25 +74,19 @@ impl CopyOptions {
     /// Checks that the options are compatible.
     ///
     /// # Errors
-    /// Returns one line that names the conflict.
-    pub fn check(&self) -> Result<(), String> {
+    /// Returns the conflict.
+    pub fn check(&self) -> Result<(), OptionConflict> {
         self.transfer.check()?;
         self.check_move()?;
         if self.prune_empty_dirs && self.verify == Verify::All {
-            return Err("--verify all compares every directory, and --prune-empty-dirs leaves some out; use --verify \
-                        transferred, or dcmp --prune-empty-dirs"
-                .to_owned());
+            return Err(OptionConflict::VerifyAllPruned);
         }
         let leaves_out = self.old_copy().is_some_and(|old| old.unchanged == Unchanged::LeftOut);
         if self.verify == Verify::All && leaves_out {
-            return Err("--verify all compares the whole target, from which --compare-dest leaves files out; use \
-                        --verify transferred"
-                .to_owned());
+            return Err(OptionConflict::VerifyAllPart);
         }
         if self.verify == Verify::Transferred && self.transfer.reflink == Reflink::Always {
-            return Err("--verify transferred reads what was written, and --reflink always writes nothing; use \
-                        --verify all"
-                .to_owned());
+            return Err(OptionConflict::VerifyClones);
         }
         Ok(())
     }
@@ -99,23 +94,59 @@ impl CopyOptions {
 
 impl CopyOptions {
     /// Checks that the options are compatible with a move.
-    fn check_move(&self) -> Result<(), String> {
-        let refusal = if !self.remove_source {
-            return Ok(());
-        } else if self.symlinks == Symlinks::Follow {
-            "--remove-source removes what it copies, and -L copies what links point to; leave out \
-             one of them"
-        } else if self.prune_empty_dirs {
-            "--remove-source removes what it copies, and --prune-empty-dirs leaves directories out; \
-             leave out one of them"
-        } else if self.verify == Verify::All {
-            "--verify all compares with the source at the end, and --remove-source removes it; use \
-             --verify transferred"
-        } else {
-            return Ok(());
-        };
-        Err(refusal.to_owned())
+    fn check_move(&self) -> Result<(), OptionConflict> {
+        match (self.symlinks, self.verify) {
+            _ if !self.remove_source => Ok(()),
+            (Symlinks::Follow, _) => Err(OptionConflict::MoveLinks),
+            _ if self.prune_empty_dirs => Err(OptionConflict::MovePruned),
+            (_, Verify::All) => Err(OptionConflict::MoveVerifyAll),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Options of a copy that contradict each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OptionConflict {
+    /// Clones without the holes of their sources.
+    #[error(transparent)]
+    Reflink(#[from] ReflinkWithoutHoles),
+    /// Comparison of all directories where some are left out.
+    #[error(
+        "--verify all compares every directory, and --prune-empty-dirs leaves some out; use \
+         --verify transferred, or dcmp --prune-empty-dirs"
+    )]
+    VerifyAllPruned,
+    /// Verification of everything in a target that is only a part.
+    #[error(
+        "--verify all compares the whole target, from which --compare-dest leaves files out; use \
+         --verify transferred"
+    )]
+    VerifyAllPart,
+    /// Verification of what was written where nothing is.
+    #[error(
+        "--verify transferred reads what was written, and --reflink always writes nothing; use \
+         --verify all"
+    )]
+    VerifyClones,
+    /// Removal of what links point to.
+    #[error(
+        "--remove-source removes what it copies, and -L copies what links point to; leave out one \
+         of them"
+    )]
+    MoveLinks,
+    /// Removal of what is copied where directories are left out.
+    #[error(
+        "--remove-source removes what it copies, and --prune-empty-dirs leaves directories out; \
+         leave out one of them"
+    )]
+    MovePruned,
+    /// Comparison with sources that are removed.
+    #[error(
+        "--verify all compares with the source at the end, and --remove-source removes it; use \
+         --verify transferred"
+    )]
+    MoveVerifyAll,
 }
 
 /// An interrupted job, whose finished entries are not copied again.

@@ -41,8 +41,8 @@ pub fn make(
 ) -> CopyPlan {
     let (options, _) = job;
     let mut plan = CopyPlan::default();
-    if let Err(refusal) = options.check() {
-        plan.refusals.push(refusal);
+    if let Err(conflict) = options.check() {
+        plan.refusals.push(conflict.to_string());
         return plan;
     }
     let target = Given::new(target);

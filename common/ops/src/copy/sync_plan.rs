@@ -23,8 +23,8 @@ pub fn make(
     (options, selection): (&CopyOptions, &Selection),
 ) -> CopyPlan {
     let mut plan = CopyPlan::default();
-    if let Err(refusal) = options.check() {
-        plan.refusals.push(refusal);
+    if let Err(conflict) = options.check() {
+        plan.refusals.push(conflict.to_string());
         return plan;
     }
     let looked = resolver.look(Side::Source, source, Symlinks::Follow);

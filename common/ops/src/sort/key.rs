@@ -40,18 +40,22 @@ pub struct SortKeys {
     keys: Vec<(Field, bool)>,
 }
 
-impl std::str::FromStr for SortKeys {
-    type Err = String;
+/// Field that no list can be sorted by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid field \"{0}\"; expected one of {names}", names = FIELDS.map(|(known, _)| known).join(","))]
+pub struct UnknownField(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for SortKeys {
+    type Err = UnknownField;
+
+    fn from_str(text: &str) -> Result<Self, UnknownField> {
         let parse = |word: &str| {
             let (name, descending) = match word.strip_prefix('-') {
                 Some(name) => (name, true),
                 None => (word, false),
             };
             let field = FIELDS.iter().find(|(known, _)| *known == name);
-            let names = FIELDS.map(|(known, _)| known).join(",");
-            let unknown = || format!("invalid field \"{name}\"; expected one of {names}");
+            let unknown = || UnknownField(name.to_owned());
             field.map(|(_, field)| (*field, descending)).ok_or_else(unknown)
         };
         let keys = text.split(',').map(|word| parse(word.trim())).collect::<Result<_, _>>()?;
@@ -142,7 +146,10 @@ mod tests {
     #[test]
     fn unknown_fields_are_refused_with_the_known_ones() {
         for bad in ["", "age", "size,", "--size"] {
-            assert!(bad.parse::<SortKeys>().is_err_and(|why| why.contains("mtime")), "{bad}");
+            assert!(
+                bad.parse::<SortKeys>().is_err_and(|why| why.to_string().contains("mtime")),
+                "{bad}"
+            );
         }
     }
 }

@@ -128,17 +128,28 @@ impl Bin {
     }
 }
 
+/// Reason why separators do not divide a quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SeparatorError {
+    /// More separators than [`SEPARATORS_MAX`].
+    #[error("more than {SEPARATORS_MAX} separators")]
+    TooMany,
+    /// A separator is given twice.
+    #[error("separator {0} is given twice")]
+    Twice(u64),
+}
+
 /// Sorts separators in increasing order.
 ///
 /// # Errors
-/// Returns one line if a separator is given twice, or there are more than [`SEPARATORS_MAX`].
-pub fn sorted(mut separators: Vec<u64>) -> Result<Vec<u64>, String> {
+/// Fails if a separator is given twice, or there are more than [`SEPARATORS_MAX`].
+pub fn sorted(mut separators: Vec<u64>) -> Result<Vec<u64>, SeparatorError> {
     if separators.len() > SEPARATORS_MAX {
-        return Err(format!("more than {SEPARATORS_MAX} separators"));
+        return Err(SeparatorError::TooMany);
     }
     separators.sort_unstable();
     match separators.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(format!("separator {} is given twice", pair[0])),
+        Some(pair) => Err(SeparatorError::Twice(pair[0])),
         None => Ok(separators),
     }
 }

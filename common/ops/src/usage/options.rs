@@ -1,6 +1,8 @@
 //! Options of the statistics.
 
+use crate::usage::bins::SeparatorError;
 use serde::{Deserialize, Serialize};
+use types::size::Unmeasured;
 
 use super::bins::{self, AGES, Field};
 use types::size::{parse_bytes, parse_duration};
@@ -49,21 +51,31 @@ pub struct Distribution {
     pub separators: Vec<u64>,
 }
 
-impl std::str::FromStr for Distribution {
-    type Err = String;
+/// Text that is no distribution.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DistributionError {
+    /// Quantity that entries are not divided by.
+    #[error("invalid field \"{0}\"; expected size:0,1K,1M or age:1d,30d,1y")]
+    Field(String),
+    /// Separator that is no size or duration.
+    #[error(transparent)]
+    Separator(#[from] Unmeasured),
+    /// Separators that do not divide the quantity.
+    #[error(transparent)]
+    Separators(#[from] SeparatorError),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for Distribution {
+    type Err = DistributionError;
+
+    fn from_str(text: &str) -> Result<Self, DistributionError> {
         let (field, separators) = text.split_once(':').unwrap_or((text, ""));
         let words = separators.split(',').filter(|word| !word.is_empty());
         let (field, separators) = match field {
             "size" => (Field::Size, words.map(parse_bytes).collect::<Result<Vec<_>, _>>()?),
             "age" if separators.is_empty() => (Field::Age, AGES.to_vec()),
             "age" => (Field::Age, words.map(parse_duration).collect::<Result<Vec<_>, _>>()?),
-            _ => {
-                return Err(format!(
-                    "invalid field \"{field}\"; expected size:0,1K,1M or age:1d,30d,1y"
-                ));
-            }
+            _ => return Err(DistributionError::Field(field.to_owned())),
         };
         Ok(Self { field, separators: bins::sorted(separators)? })
     }

@@ -13,7 +13,7 @@ use types::error::Error;
 use types::listed::record::Record;
 use types::operand::staged_name::{is_journal_name, is_of_job, is_staged};
 use types::path::{self, Name, RelPath};
-use types::select::filter::{Filter, FilterOptions};
+use types::select::filter::{Filter, FilterError, FilterOptions};
 
 /// The options of selection. Those of rank 0 apply on all ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ impl Selection {
     /// Compiles the options.
     ///
     /// # Errors
-    /// Returns one line for a malformed pattern.
-    pub fn new(options: &SelectionOptions) -> Result<Self, String> {
+    /// Fails for a malformed pattern, and for bounds with no value between them.
+    pub fn new(options: &SelectionOptions) -> Result<Self, FilterError> {
         let filter = Filter::new(&options.filter)?;
         let one_file_system = options.one_file_system;
         let (outputs, own, passed_over) = (Vec::new(), None, AtomicU64::new(0));

@@ -1,6 +1,7 @@
 //! Outputs of a walk: the list, as lines through rank 0 or as one Parquet file a rank; statistics; the
 //! report.
 
+use crate::run::outputs::OutputError;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -69,18 +70,18 @@ fn try_open(
     request: &WalkRequest,
     (report, own): (&mut Option<StagedFile>, &mut Vec<(Vec<u8>, u64)>),
     reporter: &mut Reporter,
-) -> Result<Option<StagedDirectory>, String> {
+) -> Result<Option<StagedDirectory>, OutputError> {
     let WalkRequest { list, report: page, input, named, .. } = request;
     let written: Vec<&[u8]> = list.iter().chain(page).map(Vec::as_slice).collect();
     let read: Vec<Vec<u8>> = input.iter().cloned().chain(named.files()).collect();
     outputs::check(&written, &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-    let create = |path: &Vec<u8>| StagedFile::create(path).map_err(|failure| failure.to_string());
+    let create = |path: &Vec<u8>| StagedFile::create(path);
     *report = page.as_ref().map(create).transpose()?;
     own.extend(report.iter().filter_map(StagedFile::own_entry));
     let Some(list) = list else { return Ok(None) };
     match request.collector.listing {
         Listing::Parquet => {
-            let made = StagedDirectory::create(list).map_err(|failure| failure.to_string())?;
+            let made = StagedDirectory::create(list)?;
             own.push(made.own_entry());
             return Ok(Some(made));
         }
@@ -264,6 +265,6 @@ pub fn write_report(
         .map_err(|error| lists::io_failure(&target, Op::Write, &error))
         .and_then(|()| file.commit());
     if let Err(failure) = written {
-        reporter.unwritten(&failure.to_string());
+        reporter.unwritten(failure);
     }
 }

@@ -53,13 +53,18 @@ const SET_IDS: u32 = 0o6000;
 const STICKY: u32 = 0o1000;
 const EVERYBODY: u32 = 0o7777;
 
+/// Text that is no change of a mode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid mode \"{0}\"; expected one as for chmod: 750, u+rwX,go-w, D755,F644")]
+pub struct InvalidMode(String);
+
 impl ModeChange {
     /// Reads a change as chmod writes it: `750`, `u+rwX,go-w`, `D2775,F664`.
     ///
     /// # Errors
-    /// One line that tells what is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let clauses: Result<Vec<Vec<Clause>>, String> = text.split(',').map(clauses_of).collect();
+    /// Fails for text that chmod does not take.
+    pub fn parse(text: &str) -> Result<Self, InvalidMode> {
+        let clauses: Result<Vec<_>, _> = text.split(',').map(clauses_of).collect();
         Ok(Self { clauses: clauses?.concat(), umask: 0 })
     }
 
@@ -120,10 +125,8 @@ impl Clause {
 }
 
 /// Reads the text between two commas: several operations may follow the named classes.
-fn clauses_of(text: &str) -> Result<Vec<Clause>, String> {
-    let wrong = || {
-        format!("invalid mode \"{text}\"; expected one as for chmod: 750, u+rwX,go-w, D755,F644")
-    };
+fn clauses_of(text: &str) -> Result<Vec<Clause>, InvalidMode> {
+    let wrong = || InvalidMode(text.to_owned());
     let (of, rest) = match text.as_bytes().first() {
         Some(b'D') => (Entries::Directories, &text[1..]),
         Some(b'F') => (Entries::Files, &text[1..]),

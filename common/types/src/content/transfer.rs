@@ -156,6 +156,11 @@ impl TransferMode {
     }
 }
 
+/// Error of options that contradict each other: a clone has the holes of its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("reflinked files share their holes, too; use --reflink always only with --sparse auto")]
+pub struct ReflinkWithoutHoles;
+
 impl Transfer {
     /// Returns whether files are cloned. A clone has the holes of its source, so other treatments
     /// of holes exclude it.
@@ -171,11 +176,10 @@ impl Transfer {
     /// Checks that the options do not contradict each other.
     ///
     /// # Errors
-    /// One line that tells which options contradict each other.
-    pub fn check(&self) -> Result<(), String> {
+    /// Fails for files that are to share their blocks and not their holes.
+    pub fn check(&self) -> Result<(), ReflinkWithoutHoles> {
         if self.reflink == Reflink::Always && self.sharing() != Reflink::Always {
-            return Err("reflinked files share their holes, too; use --reflink always only with --sparse auto"
-                .to_owned());
+            return Err(ReflinkWithoutHoles);
         }
         Ok(())
     }

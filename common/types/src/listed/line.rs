@@ -39,8 +39,8 @@ const TEXT_ENDINGS: [&str; 6] = [".txt", ".text", ".list", ".lst", ".log", ".out
 /// endings that the tool knows besides those of lines.
 ///
 /// # Errors
-/// Returns one line that names the known endings.
-pub fn check_ending(name: &[u8], others: &[&str]) -> Result<(), String> {
+/// Fails for an unknown ending, and names the known ones.
+pub fn check_ending(name: &[u8], others: &[&str]) -> Result<(), UnknownEnding> {
     let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let Some(dot) = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0) else {
         return Ok(());
@@ -52,10 +52,19 @@ pub fn check_ending(name: &[u8], others: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let known = [&[".ndjson"], others, &[".txt"]].concat().join(", ");
-    let name = path::escaped(name);
-    Err(format!(
-        "\"{name}\": no list ends in {ending}: known are {known}; --text writes text into any file"
-    ))
+    Err(UnknownEnding { name: name.to_vec(), ending: ending.into_owned(), known })
+}
+
+/// Name of a list that ends as if it were of a format that no list has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{}\": no list ends in {ending}: known are {known}; --text writes text into any file",
+    path::escaped(name)
+)]
+pub struct UnknownEnding {
+    name: Vec<u8>,
+    ending: String,
+    known: String,
 }
 
 /// Returns a path in JSON: `{"text":…}` where it is UTF-8, `{"bytes":…}` with base64 where it is
@@ -248,7 +257,7 @@ mod tests {
         {
             assert_eq!(check_ending(name.as_bytes(), &[]), Ok(()), "{name}");
         }
-        let why = check_ending(b"a/l.csv", &[".mfu"]).unwrap_err();
+        let why = check_ending(b"a/l.csv", &[".mfu"]).unwrap_err().to_string();
         assert!(why.contains("\"l.csv\"") && why.contains(".ndjson, .mfu, .txt"), "{why}");
         assert!(check_ending(b"l.mfu", &[]).is_err());
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::lustre::layout::{ALL_TARGETS, Layout};
-use crate::size::parse_bytes;
+use crate::size::{Unmeasured, parse_bytes};
 
 /// Stripes are multiples of this (`LOV_MIN_STRIPE_SIZE`).
 const STRIPE_UNIT_BYTES: u64 = 64 << 10;
@@ -34,22 +34,31 @@ pub enum StripePolicy {
     },
 }
 
-impl std::str::FromStr for StripePolicy {
-    type Err = String;
+/// Text that is no layout.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLayout {
+    /// Text without a policy or a number of stripes, or with values that Lustre does not take.
+    #[error(
+        "invalid layout \"{0}\"; expected auto, keep, default, or COUNT,SIZE such as 4,1MiB or \
+         all,4MiB, with at most {STRIPES_MAX} stripes of a multiple of 64 KiB below 4 GiB"
+    )]
+    Text(String),
+    /// Stripe size that is no size.
+    #[error(transparent)]
+    Size(#[from] Unmeasured),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for StripePolicy {
+    type Err = InvalidLayout;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLayout> {
         match text {
             "auto" => return Ok(Self::Auto),
             "keep" => return Ok(Self::Keep),
             "default" => return Ok(Self::Default),
             _ => {}
         }
-        let wrong = || {
-            format!(
-                "invalid layout \"{text}\"; expected auto, keep, default, or COUNT,SIZE such as 4,1MiB or \
-                 all,4MiB, with at most {STRIPES_MAX} stripes of a multiple of 64 KiB below 4 GiB"
-            )
-        };
+        let wrong = || InvalidLayout::Text(text.to_owned());
         let (count, bytes) = match text.split_once(',') {
             Some((count, bytes)) => (count, Some(bytes)),
             None => (text, None),
@@ -159,7 +168,7 @@ mod tests {
         for bad in
             ["", "0,1M", "4,", "4,1000", "4,0", "4,4GiB", "2001,1M", "-2,1M", "x,1M", "4,1M,1"]
         {
-            let error = bad.parse::<StripePolicy>().unwrap_err();
+            let error = bad.parse::<StripePolicy>().unwrap_err().to_string();
             assert!(!error.contains('\n') && !error.is_empty(), "{bad}");
         }
     }

@@ -61,17 +61,20 @@ impl LinkForm {
     }
 }
 
+/// Name that no schema has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid schema \"{0}\"; expected one of aws, rclone, both, none")]
+pub struct UnknownSchema(String);
+
 impl Schema {
     /// Returns the schema of that name on the command line.
     ///
     /// # Errors
-    /// One line that lists the valid names.
-    pub fn parse(word: &str) -> Result<Self, String> {
+    /// Fails for any other name, and lists the valid ones.
+    pub fn parse(word: &str) -> Result<Self, UnknownSchema> {
         let all = [Self::Aws, Self::Rclone, Self::Both, Self::None];
         let known = all.into_iter().find(|schema| schema.word() == word);
-        known.ok_or_else(|| {
-            format!("invalid schema \"{word}\"; expected one of aws, rclone, both, none")
-        })
+        known.ok_or_else(|| UnknownSchema(word.to_owned()))
     }
 
     /// Returns the schema's name on the command line.

@@ -71,11 +71,16 @@ impl From<Fields> for u16 {
     }
 }
 
-impl TryFrom<u16> for Fields {
-    type Error = String;
+/// Bits that stand for no fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no field has all of the bits {0:#x}")]
+pub struct UnknownBits(u16);
 
-    fn try_from(bits: u16) -> Result<Self, String> {
-        Self::from_bits(bits).ok_or_else(|| format!("no field has all of the bits {bits:#x}"))
+impl TryFrom<u16> for Fields {
+    type Error = UnknownBits;
+
+    fn try_from(bits: u16) -> Result<Self, UnknownBits> {
+        Self::from_bits(bits).ok_or(UnknownBits(bits))
     }
 }
 

@@ -16,22 +16,26 @@ pub enum Age {
     Since(Time),
 }
 
+/// Text that is no age.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "invalid age \"{0}\"; expected one such as 90s, 15m, 12h, 7d, 2w, 3M, 1y, 1d12h, 2026-11-01 or \
+     2026-11-01T06:00:00Z"
+)]
+pub struct InvalidAge(String);
+
 impl Age {
     /// Parses `90s`, `15m`, `12h`, `7d`, `2w`, `3M` (30 days each), `1y` (365 days), these joined
     /// as in `1d12h`, or a date or RFC 3339 timestamp. A time without a zone is UTC, so that it is
     /// the same on every rank.
     ///
     /// # Errors
-    /// One line that tells what is wrong and shows valid examples.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Fails for text that is none of these.
+    pub fn parse(text: &str) -> Result<Self, InvalidAge> {
         let text = text.trim();
         let age = parse_duration(text).ok().map(Self::Seconds);
-        age.or_else(|| parse_moment(text).map(Self::Since)).ok_or_else(|| {
-            format!(
-                "invalid age \"{text}\"; expected one such as 90s, 15m, 12h, 7d, 2w, 3M, 1y, 1d12h, \
-                 2026-11-01 or 2026-11-01T06:00:00Z"
-            )
-        })
+        let age = age.or_else(|| parse_moment(text).map(Self::Since));
+        age.ok_or_else(|| InvalidAge(text.to_owned()))
     }
 
     /// Returns the point in time that has this age at `now`; the earliest representable time where
@@ -99,7 +103,7 @@ mod tests {
     fn nonsense_is_refused_with_examples() {
         let huge = "99999999999999999999y";
         for bad in ["", "d", "7", "2026", "7 d", "7x", "-7d", "1.5h", "7d2", "yesterday", huge] {
-            let why = Age::parse(bad).unwrap_err();
+            let why = Age::parse(bad).unwrap_err().to_string();
             assert!(why.contains("7d") && why.contains("2026-11-01"), "{bad}: {why}");
         }
         assert!(Age::parse("20000000000000y").is_err(), "overflows");

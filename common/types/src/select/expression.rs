@@ -95,15 +95,13 @@ impl Expression {
     /// nothing beside it is passed over; an alternative without any condition is refused.
     ///
     /// # Errors
-    /// One line that names the invalid word and lists the valid ones.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Returns the invalid word, and the valid ones.
+    pub fn parse(text: &str) -> Result<Self, ExpressionError> {
         let alternatives: Vec<_> =
             text.split(',').filter(|part| !part.is_empty()).map(parse_alternative).collect();
         let alternatives = alternatives.into_iter().collect::<Result<Vec<_>, _>>()?;
         if alternatives.is_empty() {
-            return Err(
-                "the expression is empty; expected one such as EXIST=COMMON@TYPE=DIFFER".to_owned()
-            );
+            return Err(ExpressionError::Empty);
         }
         Ok(Self { alternatives })
     }
@@ -147,7 +145,7 @@ impl Expression {
 ///
 /// # Errors
 /// The errors of [`Expression::parse`].
-pub fn parse_output(text: &[u8]) -> Result<(Expression, Option<Vec<u8>>), String> {
+pub fn parse_output(text: &[u8]) -> Result<(Expression, Option<Vec<u8>>), ExpressionError> {
     let mut parts = text.splitn(2, |byte| *byte == b':');
     let expression = parts.next().unwrap_or_default();
     let file = parts.next().filter(|file| !file.is_empty());
@@ -156,39 +154,37 @@ pub fn parse_output(text: &[u8]) -> Result<(Expression, Option<Vec<u8>>), String
     Ok((expression, file.map(<[u8]>::to_vec)))
 }
 
-fn parse_alternative(text: &str) -> Result<Vec<Condition>, String> {
+fn parse_alternative(text: &str) -> Result<Vec<Condition>, ExpressionError> {
     let conditions: Vec<_> =
         text.split('@').filter(|part| !part.is_empty()).map(Condition::parse).collect();
     if conditions.is_empty() {
-        return Err(format!("\"{text}\" has no condition; expected one such as EXIST=COMMON"));
+        return Err(ExpressionError::NoCondition(text.to_owned()));
     }
     conditions.into_iter().collect()
 }
 
 impl Condition {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, ExpressionError> {
         let (field, state) = match text.split_once('=') {
             Some((field, state)) if !field.is_empty() && !state.is_empty() => (field, state),
-            _ => {
-                return Err(format!(
-                    "invalid condition \"{text}\"; expected one such as SIZE=DIFFER"
-                ));
-            }
+            _ => return Err(ExpressionError::Condition(text.to_owned())),
         };
         if field == EXIST {
-            return parse_word("state of EXIST", state, &EXISTENCES).map(Self::Exist);
+            return Ok(Self::Exist(parse_word("state of EXIST", state, &EXISTENCES)?));
         }
         let Some(named) = Fields::from_name(field) else {
-            let right: Vec<_> = [EXIST].into_iter().chain(Fields::ALL.names()).collect();
-            return Err(wrong_word("field", field, &right));
+            let right = [EXIST].into_iter().chain(Fields::ALL.names()).collect();
+            return Err(InvalidWord::new("field", field, right).into());
         };
         if EXISTENCES[2..].iter().any(|(word, _)| *word == state) {
-            return Err(format!(
-                "\"{text}\": {state} is a state of EXIST only; {field} takes COMMON, DIFFER"
-            ));
+            return Err(ExpressionError::OfExist {
+                condition: text.to_owned(),
+                field: field.to_owned(),
+                state: state.to_owned(),
+            });
         }
-        parse_word(&format!("state of {field}"), state, &LIKENESSES)
-            .map(|likeness| Self::Field(named, likeness))
+        let likeness = parse_word(&format!("state of {field}"), state, &LIKENESSES)?;
+        Ok(Self::Field(named, likeness))
     }
 
     fn holds(self, findings: Findings) -> bool {
@@ -232,20 +228,67 @@ impl Condition {
     }
 }
 
-fn parse_word<T: Copy>(what: &str, word: &str, right: &[(&str, T)]) -> Result<T, String> {
+fn parse_word<T: Copy>(
+    what: &str,
+    word: &str,
+    right: &[(&'static str, T)],
+) -> Result<T, InvalidWord> {
     let found = right.iter().find(|(own, _)| *own == word).map(|(_, value)| *value);
-    found.ok_or_else(|| {
-        let words: Vec<_> = right.iter().map(|(own, _)| *own).collect();
-        wrong_word(what, word, &words)
-    })
+    found.ok_or_else(|| InvalidWord::new(what, word, right.iter().map(|(own, _)| *own).collect()))
 }
 
-fn wrong_word(what: &str, word: &str, right: &[&str]) -> String {
-    match right.iter().find(|own| own.eq_ignore_ascii_case(word)) {
-        Some(meant) => format!("invalid {what} \"{word}\"; expected {meant}, in upper case"),
-        None => format!("invalid {what} \"{word}\"; expected one of {}", right.join(", ")),
+/// Reason why a text is no expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExpressionError {
+    /// Text without alternatives.
+    #[error("the expression is empty; expected one such as EXIST=COMMON@TYPE=DIFFER")]
+    Empty,
+    /// Alternative without conditions.
+    #[error("\"{0}\" has no condition; expected one such as EXIST=COMMON")]
+    NoCondition(String),
+    /// Condition without a field or a state.
+    #[error("invalid condition \"{0}\"; expected one such as SIZE=DIFFER")]
+    Condition(String),
+    /// State that only EXIST has.
+    #[error("\"{condition}\": {state} is a state of EXIST only; {field} takes COMMON, DIFFER")]
+    OfExist {
+        /// Condition.
+        condition: String,
+        /// Field of the condition.
+        field: String,
+        /// State of the field.
+        state: String,
+    },
+    /// Field or state that does not exist.
+    #[error(transparent)]
+    Word(#[from] InvalidWord),
+}
+
+/// Field or state that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidWord {
+    what: String,
+    word: String,
+    right: Vec<&'static str>,
+}
+
+impl InvalidWord {
+    fn new(what: &str, word: &str, right: Vec<&'static str>) -> Self {
+        Self { what: what.to_owned(), word: word.to_owned(), right }
     }
 }
+
+impl fmt::Display for InvalidWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, word, right } = self;
+        match right.iter().find(|own| own.eq_ignore_ascii_case(word)) {
+            Some(meant) => write!(f, "invalid {what} \"{word}\"; expected {meant}, in upper case"),
+            None => write!(f, "invalid {what} \"{word}\"; expected one of {}", right.join(", ")),
+        }
+    }
+}
+
+impl std::error::Error for InvalidWord {}
 
 /// Returns the name of a field as mpiFileUtils writes it in sentences.
 fn field_words(field: Fields) -> &'static str {
@@ -301,9 +344,9 @@ impl From<Expression> for String {
 }
 
 impl TryFrom<String> for Expression {
-    type Error = String;
+    type Error = ExpressionError;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, ExpressionError> {
         Self::parse(&text)
     }
 }
@@ -421,7 +464,7 @@ mod tests {
             (" EXIST=COMMON", "invalid field \" EXIST\""),
         ];
         for (text, expected) in table {
-            let why = Expression::parse(text).unwrap_err();
+            let why = Expression::parse(text).unwrap_err().to_string();
             assert!(why.contains(expected), "{text}: {why}");
         }
     }

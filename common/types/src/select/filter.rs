@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Kind, Metadata, Time};
 use crate::outcome::difference::Fields;
 use crate::select::age::Age;
-use crate::select::glob::{Pattern, reason};
+use crate::select::glob::{Pattern, PatternError, reason};
 
 /// Effect of a rule on the entries that match it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,12 +100,29 @@ struct CompiledRule {
     directories_only: bool,
 }
 
+/// Reason why a filter would select nothing, or cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// A pattern is invalid.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// The patterns are too many, or too large.
+    #[error("cannot use these patterns together: {}", reason(.0))]
+    Together(#[source] globset::Error),
+    /// Bounds without a size between them.
+    #[error("--min-size is larger than --max-size, so no file matches")]
+    Sizes,
+    /// Bounds without a time between them.
+    #[error("--min-age is larger than --max-age, so no file matches")]
+    Ages,
+}
+
 impl Filter {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// One line for an invalid pattern, or for bounds with no value between them.
-    pub fn new(options: &FilterOptions) -> Result<Self, String> {
+    /// Fails for an invalid pattern, and for bounds with no value between them.
+    pub fn new(options: &FilterOptions) -> Result<Self, FilterError> {
         let (globs, rules) = compile(&options.rules)?;
         let includes_only =
             !rules.is_empty() && rules.iter().all(|compiled| compiled.verdict == Verdict::Include);
@@ -123,14 +140,12 @@ impl Filter {
         Ok(filter)
     }
 
-    fn check_bounds(&self) -> Result<(), String> {
+    fn check_bounds(&self) -> Result<(), FilterError> {
         if self.min_size_bytes > self.max_size_bytes {
-            return Err("--min-size is larger than --max-size, so no file matches".to_owned());
+            return Err(FilterError::Sizes);
         }
         match (self.earliest, self.latest) {
-            (Some(earliest), Some(latest)) if earliest > latest => {
-                Err("--min-age is larger than --max-age, so no file matches".to_owned())
-            }
+            (Some(earliest), Some(latest)) if earliest > latest => Err(FilterError::Ages),
             _ => Ok(()),
         }
     }
@@ -224,7 +239,7 @@ impl Filter {
     }
 }
 
-fn compile(rules: &[Rule]) -> Result<(GlobSet, Vec<CompiledRule>), String> {
+fn compile(rules: &[Rule]) -> Result<(GlobSet, Vec<CompiledRule>), FilterError> {
     let mut globs = GlobSetBuilder::new();
     let mut compiled = Vec::with_capacity(rules.len());
     for rule in rules {
@@ -233,10 +248,7 @@ fn compile(rules: &[Rule]) -> Result<(GlobSet, Vec<CompiledRule>), String> {
         globs.add(pattern.glob);
         compiled.push(CompiledRule { verdict: rule.verdict, directories_only });
     }
-    let globs = globs
-        .build()
-        .map_err(|error| format!("cannot use these patterns together: {}", reason(&error)))?;
-    Ok((globs, compiled))
+    Ok((globs.build().map_err(FilterError::Together)?, compiled))
 }
 
 #[cfg(test)]
@@ -432,15 +444,16 @@ mod tests {
             max_size_bytes: Some(1),
             ..FilterOptions::default()
         };
-        assert!(Filter::new(&sizes).unwrap_err().contains("size"));
+        assert!(matches!(Filter::new(&sizes), Err(FilterError::Sizes)));
         let ages = FilterOptions {
             min_age: Some(Age::Seconds(2)),
             max_age: Some(Age::Seconds(1)),
             ..FilterOptions::default()
         };
-        assert!(Filter::new(&ages).unwrap_err().contains("age"));
+        assert!(matches!(Filter::new(&ages), Err(FilterError::Ages)));
         let rules = vec![Rule::include("ok"), Rule::exclude(&b"a\xff["[..])];
         let why = Filter::new(&FilterOptions { rules, ..FilterOptions::default() }).unwrap_err();
+        let why = why.to_string();
         assert!(why.contains(r"a\xff["), "{why}");
     }
 

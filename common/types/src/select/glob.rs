@@ -27,16 +27,41 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// One line that names the pattern and says what is wrong with it.
-    pub fn parse(pattern: &[u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(pattern).map_err(|_| "it is not UTF-8".to_owned());
-        text.and_then(compile).map_err(|why| refusal(pattern, &why))
+    /// Returns what is wrong with the pattern.
+    pub fn parse(pattern: &[u8]) -> Result<Self, PatternError> {
+        let text = std::str::from_utf8(pattern).map_err(|_| PatternFault::NotUtf8);
+        text.and_then(compile).map_err(|fault| PatternError { pattern: pattern.to_vec(), fault })
     }
 }
 
-/// Returns the error for an invalid pattern.
-pub fn refusal(pattern: &[u8], why: &str) -> String {
-    format!("cannot use the pattern \"{}\": {why}", escaped(pattern))
+/// Pattern that is invalid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot use the pattern \"{}\": {fault}", escaped(pattern))]
+pub struct PatternError {
+    pattern: Vec<u8>,
+    #[source]
+    fault: PatternFault,
+}
+
+/// Fault of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum PatternFault {
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    #[error("a component is empty")]
+    EmptyComponent,
+    #[error("no path below the root has a component \"{0}\"")]
+    DotComponent(String),
+    #[error("\"**\" must stand alone between slashes, as in a/**/b")]
+    MixedStars,
+    #[error("unclosed character class; missing ']'")]
+    OpenClass,
+    #[error("[{0}] is not ASCII; write alternatives as {{a,b}}")]
+    ClassNotAscii(String),
+    #[error("[{0}] would match \"/\", which no class does")]
+    ClassWithSlash(String),
+    #[error("{}", reason(.0))]
+    Glob(#[from] globset::Error),
 }
 
 /// Returns the reason of a globbing error in one line.
@@ -45,7 +70,7 @@ pub fn reason(error: &globset::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-fn compile(text: &str) -> Result<Pattern, String> {
+fn compile(text: &str) -> Result<Pattern, PatternFault> {
     let (body, directories_only) = match text.strip_suffix('/') {
         Some(body) => (body, true),
         None => (text, false),
@@ -63,26 +88,23 @@ fn compile(text: &str) -> Result<Pattern, String> {
         .literal_separator(true)
         .backslash_escape(true)
         .empty_alternates(true)
-        .build()
-        .map_err(|error| reason(&error))?;
+        .build()?;
     Ok(Pattern { glob, directories_only })
 }
 
 /// Refuses components that no path has, and `**` where it would silently mean `*`.
-fn check_component(component: &str) -> Result<(), String> {
+fn check_component(component: &str) -> Result<(), PatternFault> {
     match component {
-        "" => Err("a component is empty".to_owned()),
-        "." | ".." => Err(format!("no path below the root has a component \"{component}\"")),
+        "" => Err(PatternFault::EmptyComponent),
+        "." | ".." => Err(PatternFault::DotComponent(component.to_owned())),
         "**" => Ok(()),
-        mixed if mixed.contains("**") => {
-            Err("\"**\" must stand alone between slashes, as in a/**/b".to_owned())
-        }
+        mixed if mixed.contains("**") => Err(PatternFault::MixedStars),
         _ => Ok(()),
     }
 }
 
 /// Rewrites classes so that none matches `/`, which a negated one would.
-fn translate_classes(text: &str) -> Result<String, String> {
+fn translate_classes(text: &str) -> Result<String, PatternFault> {
     let mut translated = String::with_capacity(text.len() + 1);
     let mut rest = text.chars();
     while let Some(character) = rest.next() {
@@ -102,12 +124,11 @@ fn translate_classes(text: &str) -> Result<String, String> {
 
 /// Rewrites the class at the beginning of `text`, which follows its `[`. Returns the class with its
 /// `]`, and its number of bytes in `text`.
-fn translate_class(text: &str) -> Result<(String, usize), String> {
+fn translate_class(text: &str) -> Result<(String, usize), PatternFault> {
     let negation = usize::from(text.starts_with(['!', '^']));
     // A "]" that comes first stands for itself.
     let first = text[negation..].chars().next().map_or(0, char::len_utf8);
-    let unclosed = || "unclosed character class; missing ']'".to_owned();
-    let length = text[negation + first..].find(']').ok_or_else(unclosed)? + first;
+    let length = text[negation + first..].find(']').ok_or(PatternFault::OpenClass)? + first;
     let members = &text[negation..negation + length];
     check_class(members)?;
     let class = match (negation, members.starts_with([']', '-'])) {
@@ -119,14 +140,14 @@ fn translate_class(text: &str) -> Result<(String, usize), String> {
     Ok((class, negation + length + 1))
 }
 
-fn check_class(members: &str) -> Result<(), String> {
+fn check_class(members: &str) -> Result<(), PatternFault> {
     if !members.is_ascii() {
         // Paths are matched byte by byte, and these characters are several bytes.
-        return Err(format!("[{members}] is not ASCII; write alternatives as {{a,b}}"));
+        return Err(PatternFault::ClassNotAscii(members.to_owned()));
     }
     let crosses = |range: &[u8]| range[1] == b'-' && range[0] <= b'/' && b'/' <= range[2];
     if members.contains('/') || members.as_bytes().windows(3).any(crosses) {
-        return Err(format!("[{members}] would match \"/\", which no class does"));
+        return Err(PatternFault::ClassWithSlash(members.to_owned()));
     }
     Ok(())
 }
@@ -283,12 +304,12 @@ mod tests {
             (b"a\xff", "not UTF-8"),
         ];
         for (pattern, expected) in table {
-            let why = Pattern::parse(pattern).unwrap_err();
+            let why = Pattern::parse(pattern).unwrap_err().to_string();
             assert!(why.contains(expected), "{}: {why}", escaped(pattern));
             assert!(why.contains(&format!("\"{}\"", escaped(pattern))), "{why}");
             assert_eq!(why.lines().count(), 1);
         }
-        assert!(Pattern::parse("[ä]".as_bytes()).unwrap_err().contains("ASCII"));
-        assert!(Pattern::parse(b"a[/]b").unwrap_err().contains("would match"));
+        assert!(Pattern::parse("[ä]".as_bytes()).unwrap_err().to_string().contains("ASCII"));
+        assert!(Pattern::parse(b"a[/]b").unwrap_err().to_string().contains("would match"));
     }
 }

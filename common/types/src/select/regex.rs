@@ -5,6 +5,8 @@ use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use serde::{Deserialize, Serialize};
 
+use crate::path::escaped;
+
 /// A selection by regular expressions, as data; by default all entries are selected.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MatchOptions {
@@ -28,8 +30,8 @@ impl Matcher {
     /// Compiles the expressions.
     ///
     /// # Errors
-    /// Returns one line about an invalid expression.
-    pub fn new(options: &MatchOptions) -> Result<Self, String> {
+    /// Fails for an invalid expression.
+    pub fn new(options: &MatchOptions) -> Result<Self, RegexError> {
         let compiled = |text: &Option<Vec<u8>>| text.as_deref().map(compile).transpose();
         Ok(Self {
             matching: compiled(&options.matching)?,
@@ -52,23 +54,56 @@ impl Matcher {
     }
 }
 
+/// Expression that is invalid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegexError {
+    /// Bytes that are not UTF-8.
+    #[error("\"{}\" is not UTF-8", escaped(.0))]
+    NotUtf8(Vec<u8>),
+    /// Text that is no expression.
+    #[error("\"{}\" is no regular expression: {fault}", escaped(text))]
+    Invalid {
+        /// Expression as it was given.
+        text: Vec<u8>,
+        /// Fault of it.
+        #[source]
+        fault: RegexFault,
+    },
+}
+
+/// Fault of an expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegexFault {
+    /// Backslash without a character after it.
+    #[error("it ends in a backslash")]
+    Backslash,
+    /// Reference to a group, such as `\1`.
+    #[error("references to groups are not supported")]
+    Reference,
+    /// Bracket expression without its end.
+    #[error("a [ is not closed")]
+    OpenBracket,
+    /// Collating symbol or equivalence class.
+    #[error("[. .] and [= =] are not supported")]
+    Collation,
+    /// Fault in the words of the compiler.
+    #[error("{0}")]
+    Syntax(String),
+}
+
 /// Compiles a basic regular expression, over bytes.
 ///
 /// # Errors
-/// Returns one line that says why the expression is invalid.
-pub fn compile(basic: &[u8]) -> Result<Regex, String> {
-    let shown = || crate::path::escaped(basic);
-    let text = std::str::from_utf8(basic)
-        .map_err(|_| format!("\"{}\" is not UTF-8", shown()))
-        .and_then(|text| {
-            translated(text)
-                .map_err(|why| format!("\"{}\" is no regular expression: {why}", shown()))
-        })?;
+/// Returns why the expression is invalid.
+pub fn compile(basic: &[u8]) -> Result<Regex, RegexError> {
+    let invalid = |fault| RegexError::Invalid { text: basic.to_vec(), fault };
+    let text = std::str::from_utf8(basic).map_err(|_| RegexError::NotUtf8(basic.to_vec()))?;
+    let text = translated(text).map_err(invalid)?;
     let syntax = syntax::Config::new().unicode(false).utf8(false).dot_matches_new_line(true);
     Regex::builder().syntax(syntax).build(&text).map_err(|error| {
         let why = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
-        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        format!("\"{}\" is no regular expression: {why}", shown())
+        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        invalid(RegexFault::Syntax(why.to_owned()))
     })
 }
 
@@ -77,19 +112,19 @@ pub fn compile(basic: &[u8]) -> Result<Regex, String> {
 const SWAPPED: [char; 7] = ['(', ')', '{', '}', '|', '+', '?'];
 
 /// Translates a basic expression to the syntax of the compiler.
-fn translated(basic: &str) -> Result<String, &'static str> {
+fn translated(basic: &str) -> Result<String, RegexFault> {
     let (mut made, mut rest) = (String::new(), basic.chars().peekable());
     // A star at the beginning of an expression is literal.
     let mut begins = true;
     while let Some(next) = rest.next() {
         let was_at_begin = std::mem::take(&mut begins);
         match next {
-            '\\' => match rest.next().ok_or("it ends in a backslash")? {
+            '\\' => match rest.next().ok_or(RegexFault::Backslash)? {
                 swapped if SWAPPED.contains(&swapped) => {
                     made.push(swapped);
                     begins = matches!(swapped, '(' | '|');
                 }
-                '1'..='9' => return Err("references to groups are not supported"),
+                '1'..='9' => return Err(RegexFault::Reference),
                 sign @ ('w' | 'W' | 's' | 'S' | 'b' | 'B' | '<' | '>') => {
                     made.push_str(match sign {
                         '<' => r"\b{start}",
@@ -135,20 +170,19 @@ fn push_plain(plain: char, made: &mut String) {
 fn bracket(
     rest: &mut std::iter::Peekable<std::str::Chars<'_>>,
     made: &mut String,
-) -> Result<(), &'static str> {
-    const OPEN: &str = "a [ is not closed";
+) -> Result<(), RegexFault> {
     made.push('[');
     if rest.next_if_eq(&'^').is_some() {
         made.push('^');
     }
     let mut is_first = true;
     loop {
-        match rest.next().ok_or(OPEN)? {
+        match rest.next().ok_or(RegexFault::OpenBracket)? {
             ']' if !is_first => break,
             '[' if rest.peek() == Some(&':') => {
                 made.push('[');
                 loop {
-                    let next = rest.next().ok_or(OPEN)?;
+                    let next = rest.next().ok_or(RegexFault::OpenBracket)?;
                     made.push(next);
                     if next == ':' && rest.next_if_eq(&']').is_some() {
                         break;
@@ -157,7 +191,7 @@ fn bracket(
                 made.push(']');
             }
             '[' if matches!(rest.peek(), Some('.' | '=')) => {
-                return Err("[. .] and [= =] are not supported");
+                return Err(RegexFault::Collation);
             }
             '-' if !is_first && rest.peek() != Some(&']') => made.push('-'),
             plain => push_plain(plain, made),
@@ -202,7 +236,7 @@ mod tests {
             }
         }
         for wrong in ["[a", "a\\", r"\(a", r"\(a\)\1", "[[.a.]]"] {
-            let why = compile(wrong.as_bytes()).unwrap_err();
+            let why = compile(wrong.as_bytes()).unwrap_err().to_string();
             assert!(why.contains("is no regular expression") && !why.contains('\n'), "{why}");
         }
     }

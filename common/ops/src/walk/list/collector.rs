@@ -20,7 +20,7 @@ use sched::context::TaskContext;
 use sched::job::Job;
 use types::entry::Metadata;
 use types::error::Failure;
-use types::listed::line::{LineFormat, check_ending, write_record};
+use types::listed::line::{LineFormat, UnknownEnding, check_ending, write_record};
 use types::listed::names::Names;
 use types::listed::record::{Record, trimmed};
 use types::lustre::layout::Layout;
@@ -46,8 +46,8 @@ impl Listing {
     /// Checks that the ending of a file name does not stand for a format that no list has.
     ///
     /// # Errors
-    /// Returns one line that names the known endings.
-    pub fn check_name(name: &[u8]) -> Result<(), String> {
+    /// Fails for an unknown ending, and names the known ones.
+    pub fn check_name(name: &[u8]) -> Result<(), UnknownEnding> {
         let name = trimmed(name);
         match Self::of_file(name) {
             Self::Lines(LineFormat::Text) => check_ending(name, &[".parquet", ".mfu"]),

@@ -254,7 +254,7 @@ fn schemas_have_words() {
     for schema in [Schema::Aws, Schema::Rclone, Schema::Both, Schema::None] {
         assert_eq!(Schema::parse(schema.word()), Ok(schema));
     }
-    assert!(Schema::parse("AWS").is_err_and(|why| why.contains("rclone")));
+    assert!(Schema::parse("AWS").is_err_and(|why| why.to_string().contains("rclone")));
 }
 
 #[test]
