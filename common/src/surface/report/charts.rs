@@ -1,8 +1,8 @@
 //! Bars: for each row one for the number of items and one for their data.
 
-use std::fmt::Write;
+use maud::{Markup, html};
 
-use super::html;
+use super::tenths;
 use ops::usage::Use;
 use types::size::{human_bytes, human_count};
 
@@ -13,36 +13,32 @@ const NAME_WIDTH: f64 = 130.0;
 const NUMBER_WIDTH: f64 = 120.0;
 
 /// A chart.
-pub fn bars(rows: &[(String, Use)]) -> String {
+pub fn bars(rows: &[(String, Use)]) -> Markup {
     let most =
         |of: fn(&Use) -> u64| rows.iter().map(|(_, part)| of(part)).max().unwrap_or(0).max(1);
     let (items_max, bytes_max) = (most(|part| part.items), most(|part| part.bytes));
     let height = ROW_HEIGHT * rows.len() as f64;
-    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">");
-    for (number, (name, part)) in rows.iter().enumerate() {
-        let top = number as f64 * ROW_HEIGHT;
-        let _ = write!(
-            svg,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-            NAME_WIDTH - 8.0,
-            top + 20.0,
-            html(name)
-        );
-        let items = (part.items, items_max, human_count(part.items), "items");
-        let bytes = (part.bytes, bytes_max, human_bytes(part.bytes), "bytes");
-        for (at, (value, most, words, class)) in [(2.0, items), (16.0, bytes)] {
-            let full = WIDTH - NAME_WIDTH - NUMBER_WIDTH;
-            let width = (full * value as f64 / most as f64).max(if value > 0 { 1.0 } else { 0.0 });
-            let _ = write!(
-                svg,
-                "<rect class=\"{class}\" x=\"{NAME_WIDTH}\" y=\"{}\" width=\"{width:.1}\" \
-                 height=\"12\" rx=\"2\"/><text class=\"dim\" x=\"{:.1}\" y=\"{}\">{words}</text>",
-                top + at,
-                NAME_WIDTH + width + 6.0,
-                top + at + 10.5,
-            );
+    html! {
+        svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" {
+            @for (number, (name, part)) in rows.iter().enumerate() {
+                @let top = number as f64 * ROW_HEIGHT;
+                text x=(NAME_WIDTH - 8.0) y=(top + 20.0) text-anchor="end" { (name) }
+                (bar("items", top + 2.0, share(part.items, items_max), &human_count(part.items)))
+                (bar("bytes", top + 16.0, share(part.bytes, bytes_max), &human_bytes(part.bytes)))
+            }
         }
     }
-    svg.push_str("</svg>");
-    svg
+}
+
+/// Returns the width of a bar, of which something is seen for any value but zero.
+fn share(value: u64, most: u64) -> f64 {
+    let full = WIDTH - NAME_WIDTH - NUMBER_WIDTH;
+    (full * value as f64 / most as f64).max(if value > 0 { 1.0 } else { 0.0 })
+}
+
+fn bar(class: &str, y: f64, width: f64, words: &str) -> Markup {
+    html! {
+        rect class=(class) x=(NAME_WIDTH) y=(y) width=(tenths(width)) height="12" rx="2" {}
+        text.dim x=(tenths(NAME_WIDTH + width + 6.0)) y=(y + 10.5) { (words) }
+    }
 }

@@ -1,9 +1,10 @@
 //! A treemap of directories: squarified (Bruls, Huizing, van Wijk), nested, with a title for each.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 
-use super::html;
+use maud::{Markup, html};
+
+use super::tenths;
 use crate::surface::usage::shown;
 use ops::usage::directories::Below;
 use types::limits::{TREEMAP_LEVELS_MAX, TREEMAP_RECTANGLES_MAX};
@@ -27,75 +28,61 @@ struct Area {
     height: f64,
 }
 
-struct Tree<'b> {
-    /// Directories below each, the largest first.
-    children: HashMap<&'b [u8], Vec<&'b Below>>,
-    svg: String,
-}
+/// Directories below each, the largest first.
+struct Tree<'b>(HashMap<&'b [u8], Vec<&'b Below>>);
 
 /// The picture. Directories come with the largest first, so that one is never before the one it is in.
-pub fn draw(below: &[Below]) -> String {
-    let mut tree = Tree { children: HashMap::new(), svg: String::new() };
+pub fn draw(below: &[Below]) -> Markup {
+    let mut tree = Tree(HashMap::new());
     let mut roots = Vec::new();
     let drawn = below.iter().filter(|it| it.depth < TREEMAP_LEVELS_MAX && it.part.bytes > 0);
     for directory in drawn.take(TREEMAP_RECTANGLES_MAX) {
         if directory.depth == 0 {
             roots.push(directory);
         } else {
-            tree.children.entry(parent(&directory.path)).or_default().push(directory);
+            tree.0.entry(parent(&directory.path)).or_default().push(directory);
         }
     }
     if roots.is_empty() {
-        return "<p>There is no data to draw.</p>\n".to_owned();
+        return html! { p { "There is no data to draw." } };
     }
-    let _ = write!(tree.svg, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
     let whole = Area { x: 0.0, y: 0.0, width: WIDTH, height: HEIGHT };
     let total = roots.iter().fold(0_u64, |sum, root| sum.saturating_add(root.part.bytes));
-    tree.divide(&roots, total, whole, None);
-    tree.svg.push_str("</svg>\n");
-    tree.svg
+    html! {
+        svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" {
+            (tree.divide(&roots, total, whole, None))
+        }
+    }
 }
 
 impl Tree<'_> {
     /// Gives each directory its part of an area that stands for `total` bytes.
-    fn divide(&mut self, directories: &[&Below], total: u64, area: Area, hue: Option<usize>) {
+    fn divide(
+        &mut self,
+        directories: &[&Below],
+        total: u64,
+        area: Area,
+        hue: Option<usize>,
+    ) -> Markup {
         let sizes: Vec<f64> = directories.iter().map(|it| it.part.bytes as f64).collect();
         let areas = squarified(&sizes, total as f64, area);
-        for (number, (directory, area)) in directories.iter().zip(areas).enumerate() {
-            // A golden angle apart, neighbours differ; everything below the first level keeps its hue.
-            let own = hue.unwrap_or(number * 137 % 360);
-            self.one(directory, area, own, (directory.depth > 0).then_some(own));
+        html! {
+            @for (number, (directory, area)) in directories.iter().zip(areas).enumerate() {
+                @if area.width >= LEAST && area.height >= LEAST {
+                    // A golden angle apart, neighbours differ; everything below the first level
+                    // keeps its hue.
+                    @let own = hue.unwrap_or(number * 137 % 360);
+                    (self.one(directory, area, own))
+                }
+            }
         }
     }
 
-    fn one(&mut self, directory: &Below, area: Area, hue: usize, hue_below: Option<usize>) {
-        if area.width < LEAST || area.height < LEAST {
-            return;
-        }
+    fn one(&mut self, directory: &Below, area: Area, hue: usize) -> Markup {
         let name = shown(&directory.path);
         let Area { x, y, width, height } = area;
-        let _ = write!(
-            self.svg,
-            "<g><title>{}\n{} in {} items</title><rect x=\"{x:.1}\" y=\"{y:.1}\" \
-             width=\"{width:.1}\" height=\"{height:.1}\" fill=\"hsl({hue} 60% 55% / .22)\" \
-             stroke=\"hsl({hue} 45% 45% / .8)\" stroke-width=\"1\"/>",
-            html(&name),
-            human_bytes(directory.part.bytes),
-            human_count(directory.part.items),
-        );
+        let (bytes, items) = (human_bytes(directory.part.bytes), human_count(directory.part.items));
         let has_label = height > LABEL + 2.0 && width > 4.0 * LETTER;
-        if has_label {
-            let room = ((width - 6.0) / LETTER) as usize;
-            let label = label(directory, &name, room);
-            let _ = write!(
-                self.svg,
-                "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-                x + 4.0,
-                y + 12.5,
-                html(&label)
-            );
-        }
-        self.svg.push_str("</g>");
         let top = if has_label { LABEL } else { 1.5 };
         let inner = Area {
             x: x + 1.5,
@@ -103,8 +90,20 @@ impl Tree<'_> {
             width: (width - 3.0).max(0.0),
             height: (height - top - 1.5).max(0.0),
         };
-        if let Some(below) = self.children.remove(&directory.path[..]) {
-            self.divide(&below, directory.part.bytes, inner, hue_below);
+        html! {
+            g {
+                title { (name) "\n" (bytes) " in " (items) " items" }
+                rect x=(tenths(x)) y=(tenths(y)) width=(tenths(width)) height=(tenths(height))
+                    fill=(format!("hsl({hue} 60% 55% / .22)"))
+                    stroke=(format!("hsl({hue} 45% 45% / .8)")) stroke-width="1" {}
+                @if has_label {
+                    @let room = ((width - 6.0) / LETTER) as usize;
+                    text x=(tenths(x + 4.0)) y=(tenths(y + 12.5)) { (label(directory, &name, room)) }
+                }
+            }
+            @if let Some(below) = self.0.remove(&directory.path[..]) {
+                (self.divide(&below, directory.part.bytes, inner, (directory.depth > 0).then_some(hue)))
+            }
         }
     }
 }
