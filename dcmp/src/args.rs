@@ -2,8 +2,6 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use types::listed::line::UnknownEnding;
-use types::select::expression::ExpressionError;
 
 use clap::Parser;
 use common::run::compare::CompareRequest;
@@ -19,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::attributes::keep::XattrChoice;
 use types::content::transfer::Atime;
-use types::listed::line::LineFormat;
+use types::listed::line::{LineFormat, UnknownEnding};
 use types::operand::location::{NotLocal, checked_local};
 use types::outcome::difference::Fields;
-use types::select::expression::{Expression, parse_output};
+use types::select::expression::{Expression, ExpressionError, parse_output};
 
 /// Compare two directory trees, or two files, in parallel over all ranks of an MPI job.
 ///

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use types::listed::line::UnknownEnding;
 
 use clap::{Parser, ValueEnum};
 use common::run::walk::WalkRequest;
@@ -20,7 +19,7 @@ use ops::walk::list::collector::{CollectorOptions, Listing};
 use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::limits;
-use types::listed::line::LineFormat;
+use types::listed::line::{LineFormat, UnknownEnding};
 use types::listed::record;
 
 /// Count, and list, what is in directory trees, in parallel over all ranks of an MPI job.

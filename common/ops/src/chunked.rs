@@ -59,16 +59,27 @@ pub enum ChunkWork {
         /// The version that the target must still have.
         target: Version,
     },
-    /// Compute the chunk's checksum on one side, because the checksum of the whole file is known on
-    /// the other.
+    /// Compute checksums of the chunk on one side, because that of the whole file is known on the
+    /// other.
     Sum {
         /// The side to be read.
         side: Side,
         /// The version that the file on that side must still have.
         version: Version,
-        /// The size of a part in bytes, where the whole file's checksum is an MD5 of the parts'
-        /// MD5s.
-        part_bytes: Option<u64>,
+        /// The kind of checksums.
+        digest: Digest,
+    },
+}
+
+/// Kind of checksums that chunks get, by that of the whole file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Digest {
+    /// CRC-64/NVME of each chunk, from which that of the file follows.
+    Crc64,
+    /// MD5s of parts: the checksum of the file is the MD5 of them.
+    PartMd5s {
+        /// Size of a part in bytes.
+        part_bytes: u64,
     },
 }
 

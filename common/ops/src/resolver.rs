@@ -32,7 +32,7 @@ use types::error::{Cause, Op, Result, Side};
 use types::object::bucket::ListedBucket;
 use types::operand::container::{Container, ContainerPath};
 use types::operand::location;
-use types::operand::location::{Location, ObjectLocation};
+use types::operand::location::{Location, ObjectLocation, ServiceName};
 use types::operand::remote_path::RemotePath;
 use types::path;
 use types::path::RelPath;
@@ -40,8 +40,8 @@ use types::path::RelPath;
 /// The services and the other hosts of a job.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Reach {
-    /// The side on which each service is named, the name of its remote, and its settings.
-    services: Vec<(Side, Option<String>, Settings)>,
+    /// The side on which each service is named, its name, and its settings.
+    services: Vec<(Side, ServiceName, Settings)>,
     hosts: HostReach,
 }
 
@@ -55,7 +55,7 @@ impl Reach {
 /// The stores of all locations of a job.
 #[derive(Default)]
 pub struct StoreResolver {
-    services: Vec<(Side, Option<String>, Arc<Service>)>,
+    services: Vec<(Side, ServiceName, Arc<Service>)>,
     hosts: Hosts,
     /// DAOS containers, and the paths where they are mounted on this node.
     containers: Vec<(Container, Vec<u8>)>,
@@ -156,13 +156,10 @@ pub fn find(
             }
             (Location::Posix(_) | Location::Container(_), ..) => continue,
         };
-        if !reach
-            .services
-            .iter()
-            .any(|(known, remote, _)| known == side && *remote == objects.remote)
+        if !reach.services.iter().any(|(known, name, _)| known == side && *name == objects.service)
         {
             let settings = resolve(&objects, *side, options)?;
-            reach.services.push((*side, objects.remote, settings));
+            reach.services.push((*side, objects.service, settings));
         }
     }
     Ok((reach, kept))
@@ -191,9 +188,9 @@ pub fn buckets(
     options: &S3Options,
 ) -> Option<std::result::Result<Vec<ListedBucket>, NoBuckets>> {
     let is_remote = |name: &str| rclone_conf::is_s3(name, &environment);
-    let remote = location::service_alone(path, &is_remote)?;
+    let service = location::service_alone(path, &is_remote)?;
     let (bucket, prefix) = Default::default();
-    let service = ObjectLocation { remote, bucket, prefix, means_contents: true };
+    let service = ObjectLocation { service, bucket, prefix, means_contents: true };
     Some(
         resolve(&service, Side::Source, options)
             .map_err(NoBuckets::Settings)
@@ -282,9 +279,9 @@ impl StoreResolver {
 
     /// Returns the services with the prefixes of their paths.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        let endpoint = |(side, remote, service): &(Side, Option<String>, Arc<Service>)| Endpoint {
+        let endpoint = |(side, name, service): &(Side, ServiceName, Arc<Service>)| Endpoint {
             side: *side,
-            begins: remote.as_ref().map_or_else(|| "s3://".to_owned(), |name| format!("{name}:")),
+            begins: name.prefix(),
             shown: service.shown(),
         };
         self.services.iter().map(endpoint).collect()
@@ -448,11 +445,10 @@ impl StoreResolver {
     /// Returns the store of the objects that a path leads to, if it does.
     pub fn objects(&self, side: Side, path: &[u8]) -> Option<(ObjectStore, ObjectLocation)> {
         let is_remote =
-            |name: &str| self.services.iter().any(|(_, remote, _)| remote.as_deref() == Some(name));
+            |name: &str| self.services.iter().any(|(_, service, _)| service.is_remote(name));
         let Ok(Location::Object(objects)) = Location::parse(path, &is_remote) else { return None };
-        let fits = |(known, remote, _): &&(Side, Option<String>, _)| {
-            *known == side && *remote == objects.remote
-        };
+        let fits =
+            |(known, name, _): &&(Side, ServiceName, _)| *known == side && *name == objects.service;
         let (.., service) = self.services.iter().find(fits)?;
         let prefix = String::from_utf8_lossy(&objects.prefix).into_owned();
         Some((ObjectStore::new(service, &objects.bucket, &prefix), objects))

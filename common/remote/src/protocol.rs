@@ -8,7 +8,7 @@ use std::ffi::CString;
 use serde::{Deserialize, Serialize};
 
 use ::store::opening::{OpenAs, Symlinks};
-use ::store::{NewFile, NewSpecial, NewSymlink};
+use ::store::{NewFile, NewSpecial, NewSymlink, Writers};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time, Xattrs};
@@ -79,7 +79,7 @@ pub struct New {
     pub at: StagedAs,
     pub size_bytes: u64,
     pub mtime: Option<Time>,
-    pub chunk_bytes: Option<u64>,
+    pub writers: Writers,
     pub replaces: bool,
     pub attributes: Attributes,
 }
@@ -90,7 +90,7 @@ impl New {
         NewFile {
             size_bytes: self.size_bytes,
             mtime: self.mtime,
-            chunk_bytes: self.chunk_bytes,
+            writers: self.writers,
             replaces: self.replaces,
             ..NewFile::new(staged, name, &self.attributes)
         }

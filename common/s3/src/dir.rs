@@ -15,7 +15,7 @@ use crate::read::body::ObjectFile;
 use crate::read::object::{Bucket, Head};
 use crate::write::fields::{Like, NewObject, has_xattrs};
 use crate::write::upload::{ObjectStaged, PartsFrom, is_refusal, upload_of};
-use store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile};
+use store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile, Writers};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time};
@@ -302,8 +302,8 @@ impl Dir for ObjectDir {
         // it has.
         self.index().doubt(new.name);
         let bucket = self.bucket.clone();
-        Ok(Box::new(match new.chunk_bytes {
-            Some(part_bytes) => {
+        Ok(Box::new(match new.writers {
+            Writers::Several { chunk_bytes: part_bytes } => {
                 let service = bucket.service.id;
                 // Within one service the content is copied by the service itself (UploadPartCopy),
                 // otherwise sent from here.
@@ -320,7 +320,7 @@ impl Dir for ObjectDir {
                     )?,
                 }
             }
-            None => ObjectStaged::whole(bucket, object),
+            Writers::One => ObjectStaged::whole(bucket, object),
         }))
     }
 

@@ -1,11 +1,11 @@
 //! Files and directories that a job writes its results to: none is read by the same job, and no two are one.
 
-use crate::surface::list_file::NotRegular;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use types::error::Failure;
 
+use crate::surface::list_file::NotRegular;
 use lists::as_path;
+use types::error::Failure;
 use types::path;
 
 /// The identity of a file or directory on this node: device and inode.

@@ -1,12 +1,12 @@
 //! Removal of trees, from the paths to the summary.
 
-use super::outputs::OutputError;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::json;
 
 use super::copying::{Phase, is_stopped};
+use super::outputs::OutputError;
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
     agree, announce, close, exit_for, find_stores, list_root, named, on_this_node, outputs, record,

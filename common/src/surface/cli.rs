@@ -1,7 +1,6 @@
 //! Command-line options that all tools share, and how any command line is read.
 
 use std::ffi::OsString;
-use types::size::Unmeasured;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
@@ -18,7 +17,7 @@ use super::s3_args::S3Args;
 use super::ssh_args::SshArgs;
 use types::limits;
 use types::listed::line::LineFormat;
-use types::size::{human_bytes, parse_positive_bytes};
+use types::size::{Unmeasured, human_bytes, parse_positive_bytes};
 
 /// The end of a tool's long help: what a place may be, examples, the environment, exit codes.
 pub fn after_long_help(examples: &str, environment: &str, exit_codes: &str) -> String {

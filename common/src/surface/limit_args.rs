@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use types::rate::RateError;
 
 use clap::Args;
 use comm::Rank;
@@ -12,7 +11,7 @@ use comm::mailbox::Mailbox;
 use host::throttle;
 use serde::{Deserialize, Serialize};
 use types::limits::{CONTROL_BYTES_MAX, CONTROL_INTERVAL};
-use types::rate::Rates;
+use types::rate::{RateError, Rates};
 
 /// Options that limit a job, whatever it does.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! Command-line options for places in S3.
 
 use std::time::Duration;
-use types::size::Unmeasured;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -12,7 +11,7 @@ use s3::config::settings::{CopyTags, ObjectOptions, PathStyle, S3Options};
 use s3::config::url::{check_endpoint, may_hold_secrets};
 use types::limits;
 use types::object::metadata::Schema;
-use types::size::{parse_bytes, parse_duration};
+use types::size::{Unmeasured, parse_bytes, parse_duration};
 
 /// Options of places in S3 (`s3://BUCKET/PREFIX`, `REMOTE:BUCKET/PREFIX`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! Session from `main` to the exit code: joins the job, reads the command line on rank 0, runs the tool on all
 //! ranks, and ends them together with one code.
 
-use comm::launcher::Singletons;
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -15,7 +14,7 @@ use super::cli::{self, CommonArgs, Parsed};
 use super::console::{self, Console};
 use super::topology::Topology;
 use comm::collective::{broadcast, gather};
-use comm::launcher::{self, Launch};
+use comm::launcher::{self, Launch, Singletons};
 use comm::mailbox::Mailbox;
 use comm::solo::Solo;
 use comm::{Comm, Rank};

@@ -37,7 +37,7 @@ mod store;
 
 pub use dir::{Dir, DirDecorator, Made, RemoteAddress, Upcoming};
 pub use name_reader::NameReader;
-pub use new_entry::{NewFile, NewHardLink, NewSpecial, NewSymlink};
+pub use new_entry::{NewFile, NewHardLink, NewSpecial, NewSymlink, Writers};
 pub use receipt::{Receipt, Sender};
 pub use source_file::{Checksums, ObjectAddress, SourceFile, SourceFileDecorator};
 pub use staged_file::{Remains, StagedCapabilities, StagedFile, StagedFileDecorator};

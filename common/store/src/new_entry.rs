@@ -1,10 +1,24 @@
 //! Entries that are to be created in a directory.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Dir, ObjectAddress, SourceFile};
 use types::entry::{Attributes, Kind, Metadata, Time};
 use types::lustre::layout::Layout;
 use types::object::headers::ObjectHeaders;
 use types::path::Name;
+
+/// Ranks that write a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Writers {
+    /// One rank, from the beginning of the file to its end.
+    One,
+    /// Several ranks, in chunks.
+    Several {
+        /// Size of a chunk.
+        chunk_bytes: u64,
+    },
+}
 
 /// A file to be created.
 #[derive(Debug, Clone)]
@@ -17,9 +31,8 @@ pub struct NewFile<'n> {
     pub size_bytes: u64,
     /// Modification time of the content of the source, for stores that always preserve it.
     pub mtime: Option<Time>,
-    /// Size of the chunks, where several ranks write the file; `None` where one rank writes it from
-    /// beginning to end.
-    pub chunk_bytes: Option<u64>,
+    /// Ranks that write the file.
+    pub writers: Writers,
     /// Attributes of the complete file, which some stores need first.
     pub attributes: &'n Attributes,
     /// Headers that the service of the source stores with it, for a store that can store them, too.
@@ -45,7 +58,7 @@ impl<'n> NewFile<'n> {
             name,
             size_bytes: 0,
             mtime: None,
-            chunk_bytes: None,
+            writers: Writers::One,
             attributes,
             headers: None,
             layout: None,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use promises::{Exception, cause, content, link, listing, new_file, put};
 use s3::config::settings::{Credentials, ObjectOptions, Renewal, Secret, Settings};
 use s3::{ObjectStore, Service};
-use store::{Dir, Made, NameReader, NewFile, ObjectAddress, Receipt, StagedFile, Store};
+use store::{Dir, Made, NameReader, NewFile, ObjectAddress, Receipt, StagedFile, Store, Writers};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::seaweed::Seaweed;
 use suite_tests::trees::noise;
@@ -289,8 +289,9 @@ fn in_parts(
     part_bytes: u64,
     from: Option<ObjectAddress>,
 ) -> Box<dyn StagedFile> {
-    let (chunk_bytes, names) = (Some(part_bytes), new_file(c".staged", c"target"));
-    root.stage_file(&NewFile { size_bytes, chunk_bytes, from, ..names }).unwrap()
+    let writers = Writers::Several { chunk_bytes: part_bytes };
+    let names = new_file(c".staged", c"target");
+    root.stage_file(&NewFile { size_bytes, writers, from, ..names }).unwrap()
 }
 
 /// Checks that the service copies each range itself, in any order.

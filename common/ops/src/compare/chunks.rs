@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::content::{Way, is_same_by_sums, is_same_extent, open_version, summed};
 use super::{CompareJob, CompareTask, CompareWorker, Opened, Pair};
-use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
+use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Digest, Ended, Outcome};
 use crate::walk::Visit;
 use crate::walk::dir_ref::DirRef;
 use sched::context::TaskContext;
@@ -120,8 +120,8 @@ impl CompareJob<'_> {
         task.keep_first(context);
         let mut receipt = None;
         let outcome = Outcome::of(match &task.work {
-            ChunkWork::Sum { side, version, part_bytes } => {
-                self.sum_chunk(&task, (*side, *version), *part_bytes, worker).map(|left| {
+            ChunkWork::Sum { side, version, digest } => {
+                self.sum_chunk(&task, (*side, *version), *digest, worker).map(|left| {
                     receipt = Some(left);
                     Outcome::Done
                 })
@@ -160,7 +160,7 @@ impl CompareJob<'_> {
             (is_same, Check::Checksum)
         } else {
             let is_same = is_same_extent(&*source, &*target, extent, self.reading(), buffers)?;
-            (is_same, Way::Bytes.check(&*source, &*target))
+            (is_same, Way::BYTES.check(&*source, &*target))
         };
         worker.gathered.tally.chunks += 1;
         worker.gathered.tally.compared.by(check).bytes += extent.length;
@@ -172,7 +172,7 @@ impl CompareJob<'_> {
         &self,
         task: &ChunkTask,
         (side, version): (Side, Version),
-        part_bytes: Option<u64>,
+        digest: Digest,
         worker: &mut CompareWorker,
     ) -> Result<Receipt, SideError> {
         let (dir, name) = match side {
@@ -185,7 +185,7 @@ impl CompareJob<'_> {
         let file = self.open_chunk(&*dir, name, version, extent).at(side)?;
         let tally = &mut worker.gathered.tally;
         tally.chunks += 1;
-        summed(&*file, extent, part_bytes, &mut worker.buffers, &mut tally.compared).at(side)
+        summed(&*file, extent, digest, &mut worker.buffers, &mut tally.compared).at(side)
     }
 
     /// Opens a file to read one extent, bypassing the page cache where that is requested.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::chunked::{ChunkTask, ChunkWork, Outcome};
+use crate::chunked::{ChunkTask, ChunkWork, Digest, Outcome};
 use crate::compare::holes::{Data, Reading, common_hole};
 use crate::compare::options::Evidence;
 use crate::walk::dir_ref::DirRef;
@@ -26,7 +26,12 @@ use types::service::ServiceFault;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Every byte of both files is read.
-    Bytes,
+    Bytes {
+        /// The side whose store has an ETag that says that the files differ. Bytes that are equal
+        /// contradict it, and prove nothing: those of a damaged download may be equal to a file
+        /// that differs from the object.
+        contested_by: Option<Side>,
+    },
     /// One store holds this checksum of its file, and the other file is read.
     Sum {
         /// The side whose file is read.
@@ -49,16 +54,12 @@ pub(crate) enum Way {
     },
     /// Equal ETags of both stores, in the form of an MD5, are the evidence.
     Names,
-    /// Every byte of both files is read, although the ETag of one store says that they differ.
-    /// Bytes that are equal contradict it, and prove nothing: those of a damaged download may be
-    /// equal to a file that differs from the object.
-    Contested {
-        /// The side whose store has the ETag.
-        named: Side,
-    },
 }
 
 impl Way {
+    /// The comparison of every byte, which nothing contests.
+    pub const BYTES: Self = Self::Bytes { contested_by: None };
+
     /// Chooses the method that reads least.
     ///
     /// # Errors
@@ -80,18 +81,20 @@ impl Way {
             // A part is hashed by a single thread, so parts that are too large are compared byte by
             // byte, in parallel.
             let etag = etag.filter(|etag| etag.part_bytes <= S3_READ_AGAIN_BYTES_MAX);
-            etag.map_or(Self::Bytes, |etag| Self::Name { read, etag })
+            etag.map_or(Self::BYTES, |etag| Self::Name { read, etag })
         };
         let is_whole = |etag: Option<Etag>| etag.is_some_and(|etag| !etag.is_of_parts());
         let are_whole = is_whole(names.0) && is_whole(names.1);
         Ok(match sums {
             (Some(source), Some(target)) => Self::Sums { is_same: source == target },
-            _ if are_whole && names.0 != names.1 => Self::Contested { named: Side::Source },
+            _ if are_whole && names.0 != names.1 => {
+                Self::Bytes { contested_by: Some(Side::Source) }
+            }
             (None, None) => match names {
                 (Some(source), Some(target)) if source == target => Self::Names,
                 (Some(_), None) => by_name(source.parted_etag().at(Side::Source)?, Side::Target),
                 (None, Some(_)) => by_name(target.parted_etag().at(Side::Target)?, Side::Source),
-                (_, _) => Self::Bytes,
+                (_, _) => Self::BYTES,
             },
             (None, Some(expected)) => Self::Sum { read: Side::Source, expected },
             (Some(expected), None) => Self::Sum { read: Side::Target, expected },
@@ -104,9 +107,9 @@ impl Way {
     pub fn after_name(self) -> Self {
         match self {
             Self::Name { read, etag } if etag.is_reported && etag.parts() == 1 => {
-                Self::Contested { named: read.other() }
+                Self::Bytes { contested_by: Some(read.other()) }
             }
-            _ => Self::Bytes,
+            _ => Self::BYTES,
         }
     }
 
@@ -117,7 +120,7 @@ impl Way {
     fn check_equal(self) -> std::result::Result<(), SideError> {
         let wrong = Op::Read.failed(Cause::Service(ServiceFault::WrongEtag));
         match self {
-            Self::Contested { named } => Err(SideError { side: named, error: wrong }),
+            Self::Bytes { contested_by: Some(side) } => Err(SideError { side, error: wrong }),
             _ => Ok(()),
         }
     }
@@ -149,11 +152,12 @@ impl Way {
     /// Returns the operation on each chunk, and the size of chunks in bytes.
     fn work(self, [source, target]: [Version; 2], wish_bytes: u64) -> (ChunkWork, u64) {
         let version = |side| if side == Side::Source { source } else { target };
-        let sum = |side, part_bytes| ChunkWork::Sum { side, version: version(side), part_bytes };
+        let sum = |side, digest| ChunkWork::Sum { side, version: version(side), digest };
         match self {
-            Self::Sum { read, .. } => (sum(read, None), wish_bytes),
+            Self::Sum { read, .. } => (sum(read, Digest::Crc64), wish_bytes),
             Self::Name { read, etag } => {
-                (sum(read, Some(etag.part_bytes)), etag.chunk_bytes(wish_bytes))
+                let digest = Digest::PartMd5s { part_bytes: etag.part_bytes };
+                (sum(read, digest), etag.chunk_bytes(wish_bytes))
             }
             _ => (ChunkWork::Compare { source, target }, wish_bytes),
         }
@@ -171,7 +175,7 @@ impl Way {
         match self {
             Self::Sums { is_same } => Some(is_same),
             Self::Names => Some(true),
-            Self::Bytes | Self::Contested { .. } | Self::Sum { .. } | Self::Name { .. } => None,
+            Self::Bytes { .. } | Self::Sum { .. } | Self::Name { .. } => None,
         }
     }
 
@@ -197,10 +201,8 @@ impl Way {
             Self::Sum { read, .. } if is_object(of_side(read, source, target)) => Check::Downloaded,
             Self::Sum { .. } | Self::Sums { .. } => Check::Checksum,
             Self::Name { .. } | Self::Names => Check::Etag,
-            Self::Bytes | Self::Contested { .. } if is_object(source) || is_object(target) => {
-                Check::Downloaded
-            }
-            Self::Bytes | Self::Contested { .. } => Check::Read,
+            Self::Bytes { .. } if is_object(source) || is_object(target) => Check::Downloaded,
+            Self::Bytes { .. } => Check::Read,
         }
     }
 }
@@ -271,12 +273,8 @@ fn is_same_whole(
             };
             sum.at(read)? == expected
         }
-        Way::Bytes | Way::Contested { .. } if size_bytes == 0 => {
-            is_same_to_end(source, target, buffers)?
-        }
-        Way::Bytes | Way::Contested { .. } => {
-            is_same_extent(source, target, whole, reading, buffers)?
-        }
+        Way::Bytes { .. } if size_bytes == 0 => is_same_to_end(source, target, buffers)?,
+        Way::Bytes { .. } => is_same_extent(source, target, whole, reading, buffers)?,
     };
     if is_same {
         way.check_equal()?;
@@ -306,26 +304,25 @@ pub(crate) fn sum_extent(
     Ok(sum.finish())
 }
 
-/// Computes the checksum of an extent, or the MD5s of its parts of `part_bytes`, and counts the
-/// bytes by their evidence.
+/// Computes checksums of an extent, and counts the bytes by their evidence.
 pub(crate) fn summed(
     file: &dyn SourceFile,
     extent: Extent,
-    part_bytes: Option<u64>,
+    digest: Digest,
     buffers: &mut Buffers,
     compared: &mut Compared,
 ) -> Result<Receipt> {
-    let receipt = match part_bytes {
-        None => Receipt::of_bytes(extent, sum_extent(file, extent, buffers)?),
-        Some(part_bytes) => {
+    let receipt = match digest {
+        Digest::Crc64 => Receipt::of_bytes(extent, sum_extent(file, extent, buffers)?),
+        Digest::PartMd5s { part_bytes } => {
             let part_md5s = part_md5s(file, extent, part_bytes, buffers)?;
             Receipt { part_md5s, ..Receipt::sent(extent, None, String::new(), Sender::Here) }
         }
     };
-    let check = match part_bytes {
+    let check = match digest {
         _ if file.address().is_some() => Check::Downloaded,
-        Some(_) => Check::Etag,
-        None => Check::Checksum,
+        Digest::PartMd5s { .. } => Check::Etag,
+        Digest::Crc64 => Check::Checksum,
     };
     compared.by(check).bytes += extent.length;
     Ok(receipt)
@@ -408,7 +405,7 @@ pub(crate) fn is_same_file(
 ) -> std::result::Result<(bool, Check), SideError> {
     let whole = Extent { offset: 0, length: size_bytes };
     let by_sums = match way {
-        Way::Bytes => is_same_by_sums(source, target, whole, evidence, buffers)?,
+        Way::BYTES => is_same_by_sums(source, target, whole, evidence, buffers)?,
         _ => None,
     };
     match by_sums {

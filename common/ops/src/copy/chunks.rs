@@ -8,7 +8,7 @@ use super::large::LargeFiles;
 use super::resume;
 use super::sync::unless_in_doubt;
 use super::verify;
-use crate::chunked::{ChunkTask, ChunkWork, Outcome};
+use crate::chunked::{ChunkTask, ChunkWork, Digest, Outcome};
 use crate::compare::content::{Way, is_same_by_sums, is_same_extent, open_version, summed};
 use crate::compare::holes::Reading;
 use store::{Receipt, Sender};
@@ -42,8 +42,8 @@ impl LargeFiles {
                 Ok(Outcome::Done)
             }
             ChunkWork::Compare { source, target } => compare_chunk(&task, [*source, *target], cx),
-            ChunkWork::Sum { side, version, part_bytes } => {
-                sum_chunk(&task, (*side, *version), *part_bytes, cx).map(|left| {
+            ChunkWork::Sum { side, version, digest } => {
+                sum_chunk(&task, (*side, *version), *digest, cx).map(|left| {
                     receipt = left;
                     if receipt.is_some() { Outcome::Done } else { Outcome::Differs }
                 })
@@ -164,7 +164,7 @@ fn compare_chunk(
         Some(is_same) => (Ok(is_same), Check::Checksum),
         None => (
             is_same_extent(&*source, &*target, extent, Reading::AroundHoles, buffers),
-            Way::Bytes.check(&*source, &*target),
+            Way::BYTES.check(&*source, &*target),
         ),
     };
     cx.worker.gathered.tally.compared.by(check).bytes += extent.length;
@@ -177,7 +177,7 @@ fn compare_chunk(
 fn sum_chunk(
     task: &ChunkTask,
     (side, version): (Side, Version),
-    part_bytes: Option<u64>,
+    digest: Digest,
     cx: &mut Context<'_, '_>,
 ) -> Result<Option<Receipt>, SideError> {
     let (dir, name) = match side {
@@ -190,7 +190,7 @@ fn sum_chunk(
     let extent = task.key_range();
     let opened = open_version(&*dir.at(side)?, name, version, extent);
     let (buffers, compared) = cx.worker.buffers_and_count(cx.env.options.buffer_bytes);
-    let summed = opened.and_then(|file| summed(&*file, extent, part_bytes, buffers, compared));
+    let summed = opened.and_then(|file| summed(&*file, extent, digest, buffers, compared));
     unless_in_doubt(summed.at(side))
 }
 

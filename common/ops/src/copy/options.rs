@@ -1,7 +1,6 @@
 //! Options of a copy and of a synchronisation.
 
 use std::time::Duration;
-use types::content::transfer::ReflinkWithoutHoles;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +9,7 @@ use crate::journal::folder::Start;
 use host::process::current_umask;
 use store::opening::Symlinks;
 use types::attributes::keep::Keep;
-use types::content::transfer::{Reflink, Transfer};
+use types::content::transfer::{Reflink, ReflinkWithoutHoles, Transfer};
 use types::entry::{Kind, Metadata, Time};
 use types::limits::CLOCKS_APART_MAX;
 use types::listed::change::RecordFormat;

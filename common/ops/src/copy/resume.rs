@@ -21,7 +21,7 @@ use crate::compare::options::Evidence;
 use crate::journal::{Journal, Unfinished};
 use crate::walk::dir_ref::DirRef;
 use crate::walk::{Visit, whole};
-use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
+use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile, Writers};
 use types::content::crc64::Crc64;
 use types::content::etag::{PartHasher, PartedEtag};
 use types::entry::{Kind, Metadata, Time};
@@ -66,7 +66,7 @@ pub(super) fn stage_large(
     let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, metadata);
     let replaces = copy.replaces;
     let begun = same.map(|begun| &*begun.staged);
-    let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, begun, ..new };
+    let new = NewFile { writers: Writers::Several { chunk_bytes }, replaces, begun, ..new };
     // The service numbers an upload when it begins. A job that dies before it has recorded the number
     // leaves an upload that only the name of its object leads to, so that is recorded before.
     if let Some(journal) = env.journal.filter(|_| env.target(entry.dir_ref).holds_objects()) {
@@ -244,7 +244,7 @@ fn take_over(
     let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, &copy.metadata);
     let chunk_bytes = begun.chunk_bytes;
     let replaces = copy.replaces;
-    let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, ..new };
+    let new = NewFile { writers: Writers::Several { chunk_bytes }, replaces, ..new };
     // A staged file is taken over once: a copy that begins anew does not continue it.
     if !journal.take(&begun.staged) {
         return Ok(None);

@@ -1,11 +1,9 @@
 //! Options of the statistics.
 
-use crate::usage::bins::SeparatorError;
 use serde::{Deserialize, Serialize};
-use types::size::Unmeasured;
 
-use super::bins::{self, AGES, Field};
-use types::size::{parse_bytes, parse_duration};
+use super::bins::{self, AGES, Field, SeparatorError};
+use types::size::{Unmeasured, parse_bytes, parse_duration};
 
 /// The statistics to gather.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ::store::{NewFile, Receipt, Remains, StagedCapabilities, StagedFile};
+use ::store::{NewFile, Receipt, Remains, StagedCapabilities, StagedFile, Writers};
 use types::content::chunk::Extent;
 use types::entry::{Attributes, Preserved};
 use types::error::{Error, Op, Result};
@@ -59,7 +59,7 @@ impl RemoteStaged {
         };
         // A source was inspected, so the size is known; and one rank writes the file.
         let is_small = new.mtime.is_some()
-            && new.chunk_bytes.is_none()
+            && new.writers == Writers::One
             && new.size_bytes <= REMOTE_WHOLE_BYTES_MAX
             && !root.is_in_place;
         if !is_small {
@@ -190,7 +190,7 @@ fn described(dir: At, new: &NewFile<'_>) -> New {
         at: StagedAs { dir, staged, name, inode: None },
         size_bytes: new.size_bytes,
         mtime: new.mtime,
-        chunk_bytes: new.chunk_bytes,
+        writers: new.writers,
         replaces: new.replaces,
         attributes: new.attributes.clone(),
     }

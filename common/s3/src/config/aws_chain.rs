@@ -25,7 +25,7 @@ use crate::client::http::{Proxies, TrustError};
 use crate::config::aws_profile::{Profile, variable};
 use crate::config::error::SettingsError;
 use crate::config::rclone_conf::Environment;
-use crate::config::settings::{CaBundle, Chain, Credentials, Secret};
+use crate::config::settings::{CaBundle, Chain, Credentials, PathStyle, Secret};
 use types::limits::{CREDENTIALS_WAIT, INSTANCE_METADATA_WAIT};
 
 /// The region used where neither an option, a variable, nor a profile names one.
@@ -40,9 +40,8 @@ pub struct Found {
     pub region: String,
     /// The URL of the service; `None` for AWS itself.
     pub endpoint_url: Option<String>,
-    /// True if the bucket's name goes into the path of a URL (`addressing_style`); `None` where the
-    /// profile does not say.
-    pub path_style: Option<bool>,
+    /// The position of the bucket's name in URLs (`addressing_style`).
+    pub path_style: PathStyle,
     /// The certificate authorities to trust instead of the system's.
     pub ca_bundle: Option<CaBundle>,
     /// True to use AWS's dual-stack hosts, which answer over IPv4 and IPv6.

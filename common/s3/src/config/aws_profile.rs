@@ -9,6 +9,7 @@ use aws_types::os_shim_internal::{Env, Fs};
 
 use crate::config::error::SettingsError;
 use crate::config::rclone_conf::Environment;
+use crate::config::settings::PathStyle;
 
 /// A profile of AWS's configuration, empty where the files have none of that name.
 #[derive(Default)]
@@ -50,16 +51,15 @@ impl Profile {
         self.get("ca_bundle")
     }
 
-    /// Returns whether the bucket's name goes into the path of a URL (`addressing_style`); `None`
-    /// for `auto` or where it is not set.
+    /// Returns the position of the bucket's name in URLs (`addressing_style`).
     ///
     /// # Errors
     /// Fails if the value is not one of `auto`, `path` and `virtual`.
-    pub fn path_style(&self) -> Result<Option<bool>, SettingsError> {
+    pub fn path_style(&self) -> Result<PathStyle, SettingsError> {
         match self.of_s3("addressing_style").map(str::to_ascii_lowercase).as_deref() {
-            None | Some("auto") => Ok(None),
-            Some("path") => Ok(Some(true)),
-            Some("virtual") => Ok(Some(false)),
+            None | Some("auto") => Ok(PathStyle::Auto),
+            Some("path") => Ok(PathStyle::On),
+            Some("virtual") => Ok(PathStyle::Off),
             Some(other) => Err(SettingsError::AddressingStyle {
                 profile: self.name.clone(),
                 style: other.to_owned(),

@@ -8,14 +8,12 @@ use crate::config::environment;
 use crate::config::error::SettingsError;
 use crate::config::rclone_conf;
 use crate::config::rclone_conf::{Login, Remote};
-use crate::config::settings::{
-    Chain, Credentials, ObjectOptions, PathStyle, Renewal, S3Options, Settings,
-};
+use crate::config::settings::{Chain, Credentials, ObjectOptions, Renewal, S3Options, Settings};
 use crate::config::url::{check_endpoint, is_aws, with_slash};
 use types::error::Side;
 use types::limits::S3_GIVE_UP_AFTER;
 use types::object::metadata::Schema;
-use types::operand::location::ObjectLocation;
+use types::operand::location::{ObjectLocation, ServiceName};
 
 /// Resolves a location to the settings that a rank needs to open it. Blocks until credentials
 /// arrive, at most [`types::limits::CREDENTIALS_WAIT`].
@@ -31,9 +29,9 @@ pub fn resolve(
     side: Side,
     options: &S3Options,
 ) -> Result<Settings, SettingsError> {
-    let settings = match &location.remote {
-        Some(name) => of_remote(rclone_conf::remote(name, &environment)?)?,
-        None => of_aws(side, options)?,
+    let settings = match &location.service {
+        ServiceName::Remote(name) => of_remote(rclone_conf::remote(name, &environment)?)?,
+        ServiceName::S3 => of_aws(side, options)?,
     };
     with_options(settings, side, options).map_err(|error| error.at(location))
 }
@@ -64,7 +62,7 @@ fn of_aws(side: Side, options: &S3Options) -> Result<Settings, SettingsError> {
         // few other services have a DNS entry for each bucket.
         path_style: found
             .path_style
-            .unwrap_or_else(|| endpoint_url.as_deref().is_some_and(|url| !is_aws(url))),
+            .is_on(|| endpoint_url.as_deref().is_some_and(|url| !is_aws(url))),
         ca_bundle: found.ca_bundle,
         ..plain(found.region, endpoint_url, found.credentials, renewal)
     })
@@ -146,11 +144,7 @@ fn with_options(
     http::tls_context(settings.ca_bundle.as_ref())?;
     Ok(Settings {
         endpoint_url: settings.endpoint_url.map(with_slash),
-        path_style: match options.path_style {
-            PathStyle::Auto => settings.path_style,
-            PathStyle::On => true,
-            PathStyle::Off => false,
-        },
+        path_style: options.path_style.is_on(|| settings.path_style),
         part_bytes: options.part_bytes.or(settings.part_bytes),
         // Nothing is uploaded to a source. An explicit size of parts on the command line means
         // every object larger than one part, so it overrides the remote's cutoff.

@@ -70,6 +70,17 @@ pub enum PathStyle {
     Off,
 }
 
+impl PathStyle {
+    /// Returns whether the name goes into the path; `auto` says so where that is not chosen.
+    pub fn is_on(self, auto: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::Auto => auto(),
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
 /// Properties that new objects get. The bucket's default applies to each that is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObjectOptions {

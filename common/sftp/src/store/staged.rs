@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use remote::store::renamed;
-use store::{NewFile, Receipt, Remains, StagedCapabilities, StagedFile};
+use store::{NewFile, Receipt, Remains, StagedCapabilities, StagedFile, Writers};
 use types::content::chunk::Extent;
 use types::entry::{self, Attributes, Metadata, Preserved};
 use types::error::{Cause, Error, Op, Result};
@@ -76,7 +76,7 @@ impl SftpStaged {
         let (handle, staged) = create(root, dir, new.staged)?;
         let file = Self::of(root, dir, staged, Some(name));
         // Of a file that several ranks write, the owner writes nothing by its handle.
-        let is_alone = new.chunk_bytes.is_none();
+        let is_alone = new.writers == Writers::One;
         let state = State { handle: is_alone.then_some(handle), ..State::default() };
         Ok(Self { is_alone, state: Mutex::new(state), ..file })
     }

@@ -1,7 +1,6 @@
 //! Outputs of a walk: the list, as lines through rank 0 or as one Parquet file a rank; statistics; the
 //! report.
 
-use crate::run::outputs::OutputError;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WalkRequest;
 use crate::run::outputs;
+use crate::run::outputs::OutputError;
 use crate::run::parts::PartLists;
 use crate::surface::report::{self, About};
 use crate::surface::reporter::Reporter;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use store::{Dir, Made, NewFile, NewSymlink, Store};
+use store::{Dir, Made, NewFile, NewSymlink, Store, Writers};
 use types::entry::{Attributes, Hint, Kind, Owner, Preserved, Time, Times, Xattrs};
 use types::error::Cause;
 use types::path::RelPath;
@@ -183,8 +183,8 @@ fn chunks(root: &dyn Dir, _: &dyn Store) {
     const CHUNK_BYTES: u64 = 5 << 20;
     let whole: Vec<u8> = (0..2 * CHUNK_BYTES as u32 + 9).map(|n| (n ^ n >> 9) as u8).collect();
     let size_bytes = whole.len() as u64;
-    let chunk_bytes = Some(CHUNK_BYTES);
-    let new = NewFile { size_bytes, chunk_bytes, ..new_file(c".staged", c"file") };
+    let writers = Writers::Several { chunk_bytes: CHUNK_BYTES };
+    let new = NewFile { size_bytes, writers, ..new_file(c".staged", c"file") };
     let owner = root.stage_file(&new).unwrap();
     let mut receipts = Vec::new();
     for chunk in [2, 0, 1] {

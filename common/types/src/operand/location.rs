@@ -31,8 +31,8 @@ pub enum Location {
 /// Objects in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectLocation {
-    /// Remote in rclone's configuration; `None` for `s3://`.
-    pub remote: Option<String>,
+    /// Service that the bucket is in.
+    pub service: ServiceName,
     /// Name of the bucket.
     pub bucket: String,
     /// Prefix of the keys, as given: everything after the slash that ends the bucket's name.
@@ -40,6 +40,30 @@ pub struct ObjectLocation {
     /// True where the location ends in `/` or is the bucket itself, and so stands for the objects
     /// below it.
     pub means_contents: bool,
+}
+
+/// Service as the operator names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServiceName {
+    /// `s3://`: the service that options and AWS's configuration name.
+    S3,
+    /// Remote in rclone's configuration.
+    Remote(String),
+}
+
+impl ServiceName {
+    /// Returns whether the service is the remote of that name.
+    pub fn is_remote(&self, name: &str) -> bool {
+        matches!(self, Self::Remote(own) if own == name)
+    }
+
+    /// Returns the text with which paths in the service begin.
+    pub fn prefix(&self) -> String {
+        match self {
+            Self::S3 => "s3://".to_owned(),
+            Self::Remote(name) => format!("{name}:"),
+        }
+    }
 }
 
 /// Longest name of a bucket in bytes: AWS's in its oldest region; others take less.
@@ -76,9 +100,11 @@ impl Location {
 
 impl fmt::Display for ObjectLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.remote {
-            Some(remote) => write!(f, "{}:{}", path::escaped(remote.as_bytes()), self.bucket)?,
-            None => write!(f, "s3://{}", self.bucket)?,
+        match &self.service {
+            ServiceName::Remote(remote) => {
+                write!(f, "{}:{}", path::escaped(remote.as_bytes()), self.bucket)?;
+            }
+            ServiceName::S3 => write!(f, "s3://{}", self.bucket)?,
         }
         match &self.prefix[..] {
             b"" => Ok(()),
@@ -87,15 +113,14 @@ impl fmt::Display for ObjectLocation {
     }
 }
 
-/// Returns the service that a location names without any bucket, by its remote: `None` within for
-/// `s3://`; nothing for any other location.
-pub fn service_alone(given: &[u8], is_remote: &dyn Fn(&str) -> bool) -> Option<Option<String>> {
+/// Returns the service that a location names without any bucket; `None` for any other location.
+pub fn service_alone(given: &[u8], is_remote: &dyn Fn(&str) -> bool) -> Option<ServiceName> {
     if given == b"s3://" {
-        return Some(None);
+        return Some(ServiceName::S3);
     }
     let name = named_host(given)?;
     let is_alone = without_leading_slashes(&given[name.len() + 1..]).is_empty();
-    (is_alone && is_remote(name)).then(|| Some(name.to_owned()))
+    (is_alone && is_remote(name)).then(|| ServiceName::Remote(name.to_owned()))
 }
 
 /// Returns the name of a remote or a host, where a path is written like one there: `NAME:REST`,
@@ -176,10 +201,14 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-fn objects(given: &[u8], remote: Option<&str>, rest: &[u8]) -> Result<ObjectLocation, Malformed> {
+fn objects(
+    given: &[u8],
+    remote_name: Option<&str>,
+    rest: &[u8],
+) -> Result<ObjectLocation, Malformed> {
     let refused = |fault| Malformed::new(given, fault);
     // rclone takes `REMOTE:/BUCKET` too; `s3:///KEY` has no bucket.
-    let rest = if remote.is_some() { without_leading_slashes(rest) } else { rest };
+    let rest = if remote_name.is_some() { without_leading_slashes(rest) } else { rest };
     let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     let bucket = checked_bucket(&rest[..end]).map_err(refused)?;
     let mut prefix = rest.get(end + 1..).unwrap_or_default();
@@ -190,8 +219,9 @@ fn objects(given: &[u8], remote: Option<&str>, rest: &[u8]) -> Result<ObjectLoca
         return Err(refused(Fault::Dots));
     }
     let means_contents = prefix.is_empty() || prefix.ends_with(b"/");
-    let (remote, prefix) = (remote.map(str::to_owned), prefix.to_vec());
-    Ok(ObjectLocation { remote, bucket, prefix, means_contents })
+    let remote = |name: &str| ServiceName::Remote(name.to_owned());
+    let (service, prefix) = (remote_name.map_or(ServiceName::S3, remote), prefix.to_vec());
+    Ok(ObjectLocation { service, bucket, prefix, means_contents })
 }
 
 fn without_leading_slashes(text: &[u8]) -> &[u8] {
@@ -226,18 +256,18 @@ mod tests {
         Location::parse(given.as_bytes(), &is_remote).map_err(|why| why.to_string())
     }
 
-    fn object(given: &str) -> (Option<String>, String, String, bool) {
+    fn object(given: &str) -> (ServiceName, String, String, bool) {
         match parse(given) {
             Ok(Location::Object(objects)) => {
                 let prefix = String::from_utf8(objects.prefix).unwrap();
-                (objects.remote, objects.bucket, prefix, objects.means_contents)
+                (objects.service, objects.bucket, prefix, objects.means_contents)
             }
             other => panic!("{given} is {other:?}"),
         }
     }
 
-    fn s3(bucket: &str, prefix: &str, contents: bool) -> (Option<String>, String, String, bool) {
-        (None, bucket.into(), prefix.into(), contents)
+    fn s3(bucket: &str, prefix: &str, contents: bool) -> (ServiceName, String, String, bool) {
+        (ServiceName::S3, bucket.into(), prefix.into(), contents)
     }
 
     #[test]
@@ -256,14 +286,14 @@ mod tests {
 
     #[test]
     fn a_remote_is_what_rclone_has() {
-        let remote = |name: &str| Some(name.to_owned());
+        let remote = |name: &str| ServiceName::Remote(name.to_owned());
         assert_eq!(object("minio:b/x"), (remote("minio"), "b".into(), "x".into(), false));
         assert_eq!(object("minio:/b/x/"), (remote("minio"), "b".into(), "x/".into(), true));
         assert_eq!(object("s3:b"), (remote("s3"), "b".into(), String::new(), true));
         assert_eq!(object("gs://b"), (remote("gs"), "b".into(), String::new(), true));
         assert_eq!(object("my-lab 2:b").0, remote("my-lab 2"));
         assert_eq!(object("minio:tenant:b/x").1, "tenant:b");
-        assert_eq!(object("s3://b").0, None);
+        assert_eq!(object("s3://b").0, ServiceName::S3);
     }
 
     #[test]
