@@ -151,9 +151,12 @@ fn find_stores(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Result<StoreResolver, Exit> {
-    let mut kept = Kept::default();
+    let is_few = session.mail.comm().size() <= limits::REMOTE_RANKS_AT_ONCE;
+    let hosts = args.ssh.options();
+    let mut kept = if is_few { Kept::begin(places, &hosts) } else { Kept::default() };
     let reach = (session.mail.comm().rank() == Rank::ROOT).then(|| {
-        let found = resolver::find(places, &args.s3.options(), &args.ssh.options());
+        let begun = std::mem::take(&mut kept);
+        let found = resolver::find(places, &args.s3.options(), &hosts, begun);
         let (reach, hosts) = found.map_err(|why| {
             reporter.refuse(&why);
             why.exit()

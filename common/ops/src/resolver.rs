@@ -128,7 +128,7 @@ impl Mounted {
 }
 
 /// Resolves how the services are reached that the paths name. Also returns the hosts that were
-/// reached for that.
+/// reached for that, with those that this process has begun to reach.
 ///
 /// # Errors
 /// Returns which location is malformed, or what is missing to reach it.
@@ -136,9 +136,10 @@ pub fn find(
     paths: &[(Side, &[u8])],
     options: &S3Options,
     host_options: &HostOptions,
+    mut kept: Kept,
 ) -> std::result::Result<(Reach, Kept), Unreached> {
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
-    let (mut reach, mut kept) = (Reach::default(), Kept::default());
+    let mut reach = Reach::default();
     for (side, path) in paths {
         if hosts::add_sftp((&mut reach.hosts, &mut kept), path, host_options)? {
             continue;

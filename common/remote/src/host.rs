@@ -126,6 +126,14 @@ impl Host {
         Ok(self.machines.first().filter(|_| !self.has_several_doors()))
     }
 
+    /// Notes the machine that another rank has reached by the name. Connections to another one are
+    /// broken off, and made again.
+    pub fn is_on(&self, machine: Option<Machine>) {
+        if machine.is_some_and(|machine| !self.machines.begin_with(machine)) {
+            self.pool.break_connections();
+        }
+    }
+
     /// Sends a request until it is answered: again on another connection where its own breaks.
     /// `request` gets the number of the attempt.
     ///

@@ -663,6 +663,9 @@ pub const REMOTE_BUNDLE_REQUESTS: usize = 32;
 /// Names of a directory whose entries are requested before the first of them is visited: a message of
 /// requests. Other threads and ranks do not get these names.
 pub const NAMES_REQUESTED_AHEAD: usize = REMOTE_BUNDLE_REQUESTS;
+/// Names whose extended attributes are requested together: several messages, since nothing else is
+/// done with most of them.
+pub const NAMES_OF_XATTRS_AHEAD: usize = 4 * REMOTE_BUNDLE_REQUESTS;
 /// Small files of a thread that are on their way to another host: two messages, so that one is
 /// gathered while the other one travels.
 pub const FILES_ON_THEIR_WAY: usize = 2 * REMOTE_BUNDLE_REQUESTS;
@@ -677,6 +680,9 @@ pub const REMOTE_AGENT_THREADS: usize = 64;
 pub const REMOTE_AGENT_QUEUE: usize = 256;
 /// Listings of which an agent holds the rest for its client.
 pub const REMOTE_LISTS_MAX: usize = 4096;
+/// Ranks that connect to another host at once, before rank 0 knows that it can be reached: a wrong key
+/// then fails that often, and hosts ban those who fail five times (fail2ban's default).
+pub const REMOTE_RANKS_AT_ONCE: u32 = 4;
 /// Connections of each rank to another host, at most.
 pub const REMOTE_CONNECTIONS: u32 = 4;
 /// Content of requests in progress on a connection to an agent, in bytes, from which on another one

@@ -38,6 +38,13 @@ pub struct HostOptions {
     pub deploy: Option<PathBuf>,
 }
 
+impl HostOptions {
+    fn settings(&self, doors: Vec<String>) -> HostSettings {
+        let Self { shell, connections_max, compress, .. } = self.clone();
+        HostSettings { doors, shell, connections_max, compress, machine: None }
+    }
+}
+
 impl Default for HostOptions {
     fn default() -> Self {
         let shell = ShellOptions::default();
@@ -60,6 +67,36 @@ pub type HostReach = Vec<(String, Settings)>;
 /// Hosts that rank 0 has reached to see whether they can be: their connections are of further use.
 #[derive(Default)]
 pub struct Kept(Vec<(String, Reached)>);
+
+impl Kept {
+    /// Begins to connect to the hosts that these paths name for certain, whatever other remotes there
+    /// are, and that have their agent.
+    pub fn begin(paths: &[(Side, &[u8])], options: &HostOptions) -> Self {
+        let mut begun = Self::default();
+        let remotes = paths.iter().filter_map(|(_, path)| RemotePath::parse(path));
+        for path in remotes.filter(|path| path.head.contains('@') && options.deploy.is_none()) {
+            if begun.0.iter().all(|(known, _)| known != path.head) {
+                let host = Reached::new(Settings::Agent(options.settings(path.doors())));
+                host.reach_meanwhile();
+                begun.0.push((path.head.to_owned(), host));
+            }
+        }
+        begun
+    }
+
+    /// Returns the host with an agent that was begun to be reached by that name, or begins with it.
+    fn agent(&mut self, head: &str, settings: &HostSettings) -> Arc<Host> {
+        let begun = self.0.iter().find_map(|(known, reached)| match reached {
+            Reached::Agent(host) if known == head => Some(Arc::clone(host)),
+            _ => None,
+        });
+        begun.unwrap_or_else(|| {
+            let host = Arc::new(Host::new(settings.clone()));
+            self.0.push((head.to_owned(), Reached::Agent(Arc::clone(&host))));
+            host
+        })
+    }
+}
 
 /// Adds the SFTP server of a path, if the path is on one and it is not known yet, after reaching it
 /// once. Returns whether the path is on one.
@@ -113,17 +150,13 @@ pub(super) fn add(
     if reach.iter().any(|(known, _)| known == head) {
         return Ok(());
     }
-    let HostOptions { mut shell, connections_max, compress, deploy } = options.clone();
-    let doors = path.doors();
-    if let Some(program) = deploy {
-        for door in &doors {
-            shell.agent = remote::deploy::deploy(&program, &options.shell, door)?;
+    let mut settings = options.settings(path.doors());
+    if let Some(program) = &options.deploy {
+        for door in &settings.doors {
+            settings.shell.agent = remote::deploy::deploy(program, &options.shell, door)?;
         }
     }
-    let settings = HostSettings { doors, shell, connections_max, compress, machine: None };
-    let host = Host::new(settings.clone());
-    let machine = host.reach()?;
-    kept.0.push(((*head).to_owned(), Reached::Agent(Arc::new(host))));
+    let machine = kept.agent(head, &settings).reach()?;
     reach.push(((*head).to_owned(), Settings::Agent(HostSettings { machine, ..settings })));
     Ok(())
 }
@@ -238,7 +271,11 @@ impl Hosts {
         let mut host = |(head, settings): (String, Settings)| {
             let known = kept.0.iter().position(|(known, _)| *known == head);
             if let Some(index) = known {
-                return kept.0.swap_remove(index);
+                let kept = kept.0.swap_remove(index);
+                if let (Reached::Agent(host), Settings::Agent(settings)) = (&kept.1, settings) {
+                    host.is_on(settings.machine);
+                }
+                return kept;
             }
             let reached = Reached::new(settings);
             reached.reach_meanwhile();

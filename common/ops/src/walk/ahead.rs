@@ -7,7 +7,7 @@ use super::batch::NameBatch;
 use super::dir_ref::DirRef;
 use super::{Visitor, target_dir};
 use store::{Dir, Upcoming};
-use types::limits::NAMES_REQUESTED_AHEAD;
+use types::limits::{NAMES_OF_XATTRS_AHEAD, NAMES_REQUESTED_AHEAD};
 
 /// The next names of a batch, as far as they were requested.
 pub(super) struct Ahead<'d> {
@@ -35,7 +35,9 @@ impl<'d> Ahead<'d> {
         if self.left > 0 || self.upcoming == [None, None] {
             return;
         }
-        let names = batch.first(NAMES_REQUESTED_AHEAD);
+        let is_light = self.upcoming.iter().flatten().all(|it| *it == Upcoming::Xattrs);
+        let count = if is_light { NAMES_OF_XATTRS_AHEAD } else { NAMES_REQUESTED_AHEAD };
+        let names = batch.first(count);
         self.left = names.len();
         let [here, there] = self.upcoming;
         // A counterpart that cannot be opened is reported by the visits.

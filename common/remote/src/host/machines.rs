@@ -39,6 +39,16 @@ impl Machines {
         lock(&self.met).first().cloned()
     }
 
+    /// Sets the first machine, where all agents must be on one. Returns false if another one was met.
+    pub fn begin_with(&self, machine: Machine) -> bool {
+        let mut met = lock(&self.met);
+        let is_it = !self.is_one || met.iter().all(|known| known.name == machine.name);
+        if self.is_one {
+            *met = vec![machine];
+        }
+        is_it
+    }
+
     /// Returns why the job cannot go on: a machine has lost what it had not yet written to storage.
     pub fn loss(&self) -> Option<&MachineFault> {
         self.lost.get()
