@@ -97,8 +97,10 @@ pub fn serve(
     let (queue, waiting) = bounded(REMOTE_AGENT_QUEUE);
     let mut threads = Vec::new();
     while let Some(frame) = frame::receive::<Request>(&mut from)? {
-        // What later requests rely on is done in order.
-        if matches!(frame.message, Request::Begin { .. } | Request::Root { .. }) {
+        // What later requests rely on is done in order, and needs no thread that storage may hold.
+        let is_at_once =
+            matches!(frame.message, Request::Begin { .. } | Request::Root { .. } | Request::Ping);
+        if is_at_once {
             agent.answer(frame, &output)?;
             continue;
         }
@@ -183,6 +185,7 @@ impl Agent {
                 self.relative_devices.store(relative_devices, Ordering::SeqCst);
                 Ok(Answer::Machine(self.machine.clone()))
             }
+            Request::Ping => Ok(Answer::Done),
             Request::Root { root, path, open_as } => {
                 self.open_root(root, path, open_as).map(Answer::Metadata)
             }

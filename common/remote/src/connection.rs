@@ -1,11 +1,13 @@
 //! A connection to an agent, which many threads share.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use types::error::Op;
-use types::limits::{REMOTE_AGENT_THREADS, REMOTE_BYTES_OF_CONNECTION};
+use types::limits::{REMOTE_AGENT_THREADS, REMOTE_BYTES_OF_CONNECTION, REMOTE_SILENCE_MAX};
 
-use crate::exchange::{self, Exchange};
+use crate::exchange::{self, Exchange, lock};
 use crate::frame::{self, Frame, Greeting, VERSION};
 use crate::no_connection::Ungreeted;
 use crate::packing::Packer;
@@ -16,15 +18,60 @@ pub use crate::exchange::{Broken, Link};
 
 /// An open connection.
 pub struct Connection {
-    exchange: Exchange<Arrived>,
+    exchange: Arc<Exchange<Arrived>>,
     packer: Packer,
+    /// Time in which the agent answers something.
+    silence_max: Mutex<Duration>,
 }
 
 /// An answer with its data.
 pub type Arrived = (Reply, Vec<u8>);
 
 /// An answer that is yet to come.
-pub type Pending = exchange::Pending<Arrived>;
+pub struct Pending {
+    reply: exchange::Pending<Arrived>,
+    exchange: Weak<Exchange<Arrived>>,
+    silence_max: Duration,
+}
+
+impl Pending {
+    /// Waits for the answer, as long as the agent answers anything.
+    ///
+    /// # Errors
+    /// `Broken` where the connection has ended, or is ended here because the agent is silent.
+    pub fn wait(self) -> Result<Arrived, Broken> {
+        loop {
+            if let Some(answer) = self.reply.wait_for(self.silence_max) {
+                return answer;
+            }
+            let exchange = self.exchange.upgrade().ok_or(Broken)?;
+            let arrived = exchange.arrived();
+            ping(&exchange);
+            if let Some(answer) = self.reply.wait_for(self.silence_max) {
+                return answer;
+            }
+            if exchange.arrived() == arrived {
+                exchange.fall_silent();
+                return Err(Broken);
+            }
+        }
+    }
+}
+
+/// Asks whether the agent is there. Where another request cannot be written, its writer waits for
+/// the agent already.
+fn ping(exchange: &Exchange<Arrived>) {
+    if !exchange.is_writable() {
+        return;
+    }
+    let Ok(head) = frame::encode(&Request::Ping) else { return };
+    let sent = exchange.send(0, |id| {
+        let frame = frame::seal(id, &head, &[], &Packer::default())?;
+        Ok(move |to: &mut dyn Write| frame.send(to))
+    });
+    // Its answer counts, and nobody waits for it.
+    drop(sent);
+}
 
 impl Connection {
     /// Greets the agent at the other end of a link.
@@ -38,7 +85,8 @@ impl Connection {
                     let frame = frame::receive::<Reply>(from)?;
                     Ok(frame.map(|Frame { id, message, data }| (id, (message, data))))
                 });
-                Ok(Self { exchange, packer: Packer::default() })
+                let (exchange, packer) = (Arc::new(exchange), Packer::default());
+                Ok(Self { exchange, packer, silence_max: Mutex::new(REMOTE_SILENCE_MAX) })
             }
             Err(error) => {
                 let silence = "the agent did not answer; is dcp in PATH there (--agent-path)?";
@@ -52,6 +100,11 @@ impl Connection {
         self.packer.set(is_on);
     }
 
+    /// Sets the time in which the agent answers something.
+    pub fn set_silence(&self, silence_max: Duration) {
+        *lock(&self.silence_max) = silence_max;
+    }
+
     /// Sends a request.
     ///
     /// # Errors
@@ -60,12 +113,18 @@ impl Connection {
         let Ok(head) = frame::encode(request) else {
             // More extended attributes than a message holds: no fault of the connection.
             let refused = Err(Op::SetXattrs.errno(libc::E2BIG));
-            return Ok(Pending::known((refused, Vec::new())));
+            return Ok(self.pending(exchange::Pending::known((refused, Vec::new()))));
         };
-        self.exchange.send(data.len() + request.bytes_of_answer(), |id| {
+        let reply = self.exchange.send(data.len() + request.bytes_of_answer(), |id| {
             let frame = frame::seal(id, &head, data, &self.packer)?;
             Ok(move |to: &mut dyn Write| frame.send(to))
-        })
+        })?;
+        Ok(self.pending(reply))
+    }
+
+    fn pending(&self, reply: exchange::Pending<Arrived>) -> Pending {
+        let silence_max = *lock(&self.silence_max);
+        Pending { reply, exchange: Arc::downgrade(&self.exchange), silence_max }
     }
 
     /// Sends a request, and waits for its answer.

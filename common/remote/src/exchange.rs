@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::process::Child;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,9 @@ pub struct Exchange<A> {
     to: Mutex<Option<Box<dyn Write + Send>>>,
     waiting: Arc<Waiting<A>>,
     next: AtomicU64,
+    is_silent: AtomicBool,
+    /// Host that the connection leads to, by its index.
+    pub(crate) door: AtomicUsize,
     child: Mutex<Option<Child>>,
 }
 
@@ -40,6 +43,8 @@ struct Waiting<A> {
     /// `None` after the connection has broken.
     answers: Mutex<Option<Waiters<A>>>,
     in_progress: AtomicUsize,
+    /// Number of answers that have arrived.
+    arrived: AtomicU64,
     /// Content of these requests and their answers, in bytes.
     bytes: AtomicUsize,
     /// Reason of the end, where that is more than the end.
@@ -68,6 +73,15 @@ impl<A> Pending<A> {
     pub fn wait(self) -> Result<A, Broken> {
         self.0.recv().map_err(|_| Broken)
     }
+
+    /// Waits for the answer for that time at most; `None` where it has not come.
+    pub fn wait_for(&self, time: Duration) -> Option<Result<A, Broken>> {
+        match self.0.recv_timeout(time) {
+            Ok(answer) => Some(Ok(answer)),
+            Err(RecvTimeoutError::Disconnected) => Some(Err(Broken)),
+            Err(RecvTimeoutError::Timeout) => None,
+        }
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -81,6 +95,7 @@ impl<A: Send + 'static> Exchange<A> {
         let waiting = Arc::new(Waiting {
             answers: Mutex::new(Some(HashMap::new())),
             in_progress: AtomicUsize::new(0),
+            arrived: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
             why: OnceLock::new(),
         });
@@ -102,6 +117,8 @@ impl<A: Send + 'static> Exchange<A> {
             to: Mutex::new(Some(link.to)),
             waiting,
             next: AtomicU64::new(1),
+            is_silent: AtomicBool::new(false),
+            door: AtomicUsize::new(0),
             child: Mutex::new(child),
         }
     }
@@ -136,6 +153,27 @@ impl<A: Send + 'static> Exchange<A> {
     /// Returns why the connection was given up, where the other side has sent what it must not.
     pub fn why(&self) -> Option<String> {
         self.waiting.why.get().cloned()
+    }
+
+    /// Returns the number of answers that have arrived.
+    pub fn arrived(&self) -> u64 {
+        self.waiting.arrived.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a request can be sent at once: no other one is being written.
+    pub fn is_writable(&self) -> bool {
+        self.to.try_lock().is_ok()
+    }
+
+    /// Ends the connection, because the other side answers nothing.
+    pub fn fall_silent(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
+        self.break_off();
+    }
+
+    /// Returns whether the other side was given up because it answered nothing.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::SeqCst)
     }
 
     /// Returns the number of requests that wait for their answers.
@@ -176,6 +214,7 @@ impl<A> Waiting<A> {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "an unexpected answer"));
             };
             self.in_progress.fetch_sub(1, Ordering::Relaxed);
+            self.arrived.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             // Where nobody waits any more, the request has been given up.
             let _ = sender.send(answer);

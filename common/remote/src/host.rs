@@ -4,6 +4,7 @@ mod machines;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use ::store::opening::OpenAs;
 use types::content::crc64::Crc64;
 use types::entry::Metadata;
 use types::error::{Error, Op, Result};
-use types::limits::{REMOTE_CONNECTIONS, REMOTE_REQUEST_ATTEMPTS};
+use types::limits::{REMOTE_CONNECTIONS, REMOTE_REQUEST_ATTEMPTS, REMOTE_SILENCE_MAX};
 use types::operand::root_view::{RootView, Sureness};
 
 use crate::connection::{Arrived, Broken, Connection, Pending};
@@ -35,6 +36,8 @@ pub struct HostSettings {
     pub connections_max: u32,
     /// True if messages are compressed, where that pays.
     pub compress: bool,
+    /// Time in which an agent answers something; after twice that time it is given up.
+    pub silence_max: Duration,
     /// Machine that was reached by the name, where that is one.
     pub machine: Option<Machine>,
 }
@@ -44,7 +47,8 @@ impl HostSettings {
     pub fn of(doors: Vec<String>) -> Self {
         let shell = ShellOptions::default();
         let connections_max = REMOTE_CONNECTIONS;
-        Self { doors, shell, connections_max, compress: false, machine: None }
+        let silence_max = REMOTE_SILENCE_MAX;
+        Self { doors, shell, connections_max, compress: false, silence_max, machine: None }
     }
 }
 
@@ -56,6 +60,7 @@ pub struct Host {
     next_root: AtomicU32,
     umask: u32,
     compress: bool,
+    silence_max: Duration,
     /// Identifier of the host, which marks its device numbers.
     id: u64,
 }
@@ -97,6 +102,7 @@ impl Host {
             next_root: AtomicU32::new(1),
             umask: ::host::process::current_umask(),
             compress: settings.compress,
+            silence_max: settings.silence_max,
             id,
         }
     }
@@ -326,6 +332,7 @@ impl Host {
         let relative_devices = self.has_several_doors();
         let compress = self.compress;
         connection.set_compression(compress);
+        connection.set_silence(self.silence_max);
         let begin = Request::Begin { umask: self.umask, relative_devices, compress };
         match connection.ask(&begin, &[]).map_err(|Broken| Unprepared::Ended)?.0? {
             Answer::Machine(machine) => self.machines.admit(machine)?,

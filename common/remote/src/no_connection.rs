@@ -21,6 +21,9 @@ pub enum NoConnection {
     /// The other side did not greet.
     #[error(transparent)]
     Greeting(#[from] Ungreeted),
+    /// The other side answers nothing, although its connection is open.
+    #[error("the agent answers nothing; it may have been stopped, or its storage does not respond")]
+    AnswersNothing,
     /// The remote shell ended with these words.
     #[error("{0}")]
     Words(String),

@@ -10,6 +10,7 @@ use types::service::{Details, ServiceFault};
 
 use crate::doors::{Dial, Doors, Greet};
 use crate::exchange::{Exchange, lock};
+use crate::no_connection::NoConnection;
 use crate::no_connection::{NoHost, Unprepared};
 
 /// A connection that threads share.
@@ -154,6 +155,7 @@ impl<C: Connected> Pool<C> {
             let (connection, door) = self.doors.dial(is_first).ok_or(Unreachable)?;
             match prepare(&connection) {
                 Ok(()) => {
+                    connection.exchange().door.store(door, Ordering::Relaxed);
                     let connection = Arc::new(connection);
                     lock(&self.connections).push(Arc::clone(&connection));
                     return Ok(connection);
@@ -163,8 +165,13 @@ impl<C: Connected> Pool<C> {
         }
     }
 
-    /// Removes a broken connection.
+    /// Removes a broken connection. A host that answers nothing is given up.
     pub fn forget(&self, broken: &C) {
+        let exchange = broken.exchange();
+        if exchange.is_silent() {
+            let door = exchange.door.load(Ordering::Relaxed);
+            self.doors.give_up(door, NoConnection::AnswersNothing);
+        }
         broken.break_off();
         self.least_busy();
     }

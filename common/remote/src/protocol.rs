@@ -156,6 +156,8 @@ pub enum Request {
     /// the root's, because each of several hosts may have its own, and whether messages are
     /// compressed. The answer is the machine.
     Begin { umask: u32, relative_devices: bool, compress: bool },
+    /// Asks whether the agent is there.
+    Ping,
     /// Opens the root of that number.
     Root { root: u32, path: Vec<u8>, open_as: OpenAs },
     /// Metadata of a path as the operator wrote it.
@@ -274,7 +276,8 @@ impl Request {
             | Self::HardLink { .. }
             | Self::LinkFrom { .. } => true,
             Self::Each { is_write, .. } => *is_write,
-            Self::Begin { .. }
+            Self::Ping
+            | Self::Begin { .. }
             | Self::Root { .. }
             | Self::StatPath { .. }
             | Self::RealPath { .. }

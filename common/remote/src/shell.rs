@@ -40,6 +40,13 @@ pub enum ShellError {
     Pipe,
 }
 
+/// Options by which ssh notices a host that does not respond for a minute.
+const ALIVE: [&str; 4] = ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"];
+
+fn is_openssh(program: &str) -> bool {
+    program.rsplit('/').next() == Some("ssh")
+}
+
 impl Default for ShellOptions {
     fn default() -> Self {
         Self { shell: "ssh".to_owned(), agent: "dcp".to_owned(), identity: None }
@@ -68,6 +75,10 @@ impl ShellOptions {
     /// Fails for a shell whose quoting is wrong.
     pub fn words(&self, door: &str) -> Result<Vec<String>, ShellError> {
         let mut words = self.shell_words()?;
+        // A host that falls silent is noticed; ssh prefers what it was told before.
+        if is_openssh(&words[0]) {
+            words.extend(ALIVE.map(str::to_owned));
+        }
         // After `--` nothing is an option; a host's name cannot begin with `-` anyway.
         words.extend([door.to_owned(), self.agent.clone(), "--agent".to_owned()]);
         Ok(words)
@@ -155,7 +166,10 @@ mod tests {
     #[test]
     fn the_words_of_a_command() {
         let options = ShellOptions { identity: Some("key".into()), ..ShellOptions::default() };
-        assert_eq!(options.words("u@h").unwrap(), ["ssh", "-i", "key", "u@h", "dcp", "--agent"]);
+        let words = [&["ssh", "-i", "key"][..], &ALIVE, &["u@h", "dcp", "--agent"]].concat();
+        assert_eq!(options.words("u@h").unwrap(), words);
+        let rsh = ShellOptions { shell: "/opt/rsh -x".into(), ..ShellOptions::default() };
+        assert_eq!(rsh.words("h").unwrap(), ["/opt/rsh", "-x", "h", "dcp", "--agent"]);
         let none = ShellOptions { shell: " ".into(), ..ShellOptions::default() };
         assert!(none.words("h").is_err());
     }

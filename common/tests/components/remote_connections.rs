@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use remote::agent::{AgentOptions, serve};
 use remote::connection::{Link, Pending};
@@ -83,7 +84,9 @@ impl Gateway {
             let gate = if number == 0 { Arc::clone(&of_first) } else { Arc::default() };
             Ok(Link { from: Box::new(Gated(from, gate)), to: Box::new(to), child: None })
         };
-        let settings = HostSettings::of(doors);
+        // Longer than an answer takes on a busy machine.
+        let silence_max = Duration::from_secs(5);
+        let settings = HostSettings { silence_max, ..HostSettings::of(doors) };
         let host = Arc::new(Host::dialled(settings, Box::new(dial)));
         Self { host, gate, dialled }
     }
@@ -292,4 +295,16 @@ fn another_file_system_is_refused_where_several_hosts_number_devices() {
     let stores = [one.open(memory), one.open(disk)];
     let devices = stores.each_ref().map(|store| store.device().unwrap());
     assert!(devices[0] != devices[1]);
+}
+
+/// Checks that an agent that reads requests and answers none is not waited for for ever.
+#[test]
+fn an_agent_that_answers_nothing_is_given_up() {
+    let tree = tempfile::tempdir().unwrap();
+    let gateway = Gateway::new();
+    let store = gateway.open(tree.path());
+    gateway.gate.set_closed(true);
+    let why = words(store.open_dir(&RelPath::root()));
+    assert!(why.contains("the agent answers nothing"), "{why}");
+    gateway.gate.set_closed(false);
 }

@@ -173,6 +173,13 @@ fn metadata(kind: Kind) -> Metadata {
 
 /// Returns a host whose agent answers each request about a tree with the same bytes.
 fn hostile(answer: impl Fn(&Request, u64) -> Vec<u8> + Send + Sync + 'static) -> Arc<Host> {
+    with_settings(settings(), answer)
+}
+
+fn with_settings(
+    settings: HostSettings,
+    answer: impl Fn(&Request, u64) -> Vec<u8> + Send + Sync + 'static,
+) -> Arc<Host> {
     let answer = Arc::new(answer);
     let dial = move |_: &str| {
         let (mut input, to) = std::io::pipe().unwrap();
@@ -198,7 +205,7 @@ fn hostile(answer: impl Fn(&Request, u64) -> Vec<u8> + Send + Sync + 'static) ->
         });
         Ok(Link { from: Box::new(from), to: Box::new(to), child: None })
     };
-    Arc::new(Host::dialled(settings(), Box::new(dial)))
+    Arc::new(Host::dialled(settings, Box::new(dial)))
 }
 
 fn framed(id: u64, reply: &Reply, data: &[u8]) -> Vec<u8> {
@@ -364,6 +371,28 @@ fn a_listing_without_end_takes_no_memory_for_what_was_passed_on() {
     let mut names = 0;
     root.list(&mut |_, _| names += 1).unwrap();
     assert_eq!((names, pages.load(Ordering::SeqCst)), (1, 5001));
+}
+
+/// Checks that an agent that takes long with one request is waited for while it answers others.
+#[test]
+fn an_agent_that_is_slow_and_there_is_waited_for() {
+    let (slow, pings) = (AtomicU64::new(0), AtomicU64::new(0));
+    let silence_max = std::time::Duration::from_secs(1);
+    let host = with_settings(HostSettings { silence_max, ..settings() }, move |request, id| {
+        let entered = |id| framed(id, &Ok(entered(Page::default())), b"");
+        match request {
+            Request::Enter { .. } => {
+                slow.store(id, Ordering::SeqCst);
+                Vec::new()
+            }
+            Request::Ping if pings.fetch_add(1, Ordering::SeqCst) == 1 => {
+                [framed(id, &Ok(Answer::Done), b""), entered(slow.load(Ordering::SeqCst))].concat()
+            }
+            _ => framed(id, &Ok(Answer::Done), b""),
+        }
+    });
+    let store = RemoteStore::open(&host, b"x", OpenAs::default()).unwrap();
+    assert!(store.open_dir(&RelPath::root()).is_ok());
 }
 
 #[test]

@@ -680,6 +680,9 @@ pub const REMOTE_AGENT_THREADS: usize = 64;
 pub const REMOTE_AGENT_QUEUE: usize = 256;
 /// Listings of which an agent holds the rest for its client.
 pub const REMOTE_LISTS_MAX: usize = 4096;
+/// Time in which an agent answers something, or is asked whether it is there; after a second one it is
+/// given up. Storage there may be slow, but an agent has threads enough to answer.
+pub const REMOTE_SILENCE_MAX: Duration = Duration::from_mins(1);
 /// Ranks that connect to another host at once, before rank 0 knows that it can be reached: a wrong key
 /// then fails that often, and hosts ban those who fail five times (fail2ban's default).
 pub const REMOTE_RANKS_AT_ONCE: u32 = 4;

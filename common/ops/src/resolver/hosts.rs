@@ -15,7 +15,7 @@ use sftp::store::SftpStore;
 use store::Store;
 use store::opening::{OpenAs, Symlinks};
 use types::entry::Metadata;
-use types::error::Result;
+use types::error::{Result, Side};
 use types::limits::REMOTE_CONNECTIONS;
 use types::operand::lineage::Lineage;
 use types::operand::location::named_host;
@@ -41,7 +41,7 @@ pub struct HostOptions {
 impl HostOptions {
     fn settings(&self, doors: Vec<String>) -> HostSettings {
         let Self { shell, connections_max, compress, .. } = self.clone();
-        HostSettings { doors, shell, connections_max, compress, machine: None }
+        HostSettings { shell, connections_max, compress, ..HostSettings::of(doors) }
     }
 }
 

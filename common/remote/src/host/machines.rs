@@ -127,6 +127,19 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_another_rank_has_reached_is_the_first() {
+        let machines = Machines::new(true, None);
+        assert!(machines.begin_with(machine("a", "1")));
+        machines.admit(machine("a", "1")).unwrap();
+        assert!(machines.begin_with(machine("a", "1")));
+        assert!(machines.admit(machine("b", "1")).is_err());
+        let machines = Machines::new(true, None);
+        machines.admit(machine("b", "1")).unwrap();
+        assert!(!machines.begin_with(machine("a", "1")), "connections to the other one are in use");
+        assert!(machines.admit(machine("b", "1")).is_err());
+    }
+
+    #[test]
     fn one_name_is_one_machine_and_several_names_are_any_number() {
         let machines = Machines::new(true, None);
         machines.admit(machine("a", "1")).unwrap();
