@@ -52,7 +52,7 @@ use types::entry::Time;
 use types::error::Side;
 use types::exit::Exit;
 use types::limits;
-use types::outcome::tally::Tally;
+use types::outcome::tally::{LimitedWork, Tally};
 
 impl Session<'_, '_> {
     fn settings(&self, threads_max: u32) -> Settings {
@@ -78,6 +78,7 @@ impl Session<'_, '_> {
         let tally = Tally {
             throttled_requests: resolver.throttled_requests(),
             interrupted_ranks: u64::from(interrupt::is_wanted()),
+            limited: throttle::own().map_or(tally.limited, |own| LimitedWork::of(own.totals())),
             ..*tally
         };
         let report = RankReport::new(&self.topology.host, &tally, counters);

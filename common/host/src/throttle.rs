@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use types::limits::{RATE_BLOCK, RATE_BLOCK_BYTES_MAX, RATE_BLOCK_BYTES_MIN, RATE_WAIT_MAX};
+use types::limits::{
+    RATE_BLOCK, RATE_BLOCK_BYTES_MAX, RATE_BLOCK_BYTES_MIN, RATE_REQUEST_WAIT_MAX, RATE_WAIT_MAX,
+};
 use types::rate::{Bucket, Demand, KINDS, Rates, Work};
 
 use crate::interrupt;
@@ -31,6 +33,8 @@ struct State {
 struct Kind {
     bucket: Option<Bucket>,
     used: u64,
+    /// Work of the whole job on this rank.
+    total: u64,
     has_waited: bool,
     waiting: u32,
 }
@@ -38,7 +42,7 @@ struct Kind {
 impl Throttle {
     /// Creates a throttle that limits nothing.
     pub const fn new() -> Self {
-        let kind = Kind { bucket: None, used: 0, has_waited: false, waiting: 0 };
+        let kind = Kind { bucket: None, used: 0, total: 0, has_waited: false, waiting: 0 };
         let (rates, kinds) = (Rates::NONE, [kind; KINDS]);
         let state = State { rates, is_paused: false, kinds, asked: Duration::ZERO };
         Self { state: Mutex::new(state), changed: Condvar::new() }
@@ -91,6 +95,7 @@ impl Throttle {
         let mut state = self.lock();
         while let Err(wait) = state.take(work, amount, now()) {
             if !goes_on() {
+                state.kinds[work as usize].total += amount;
                 return;
             }
             state.kinds[work as usize].waiting += 1;
@@ -104,6 +109,7 @@ impl Throttle {
     pub fn add(&self, work: Work, amount: u64) {
         let kind = &mut self.lock().kinds[work as usize];
         kind.used += amount;
+        kind.total += amount;
         if let Some(bucket) = &mut kind.bucket {
             bucket.owe(amount);
         }
@@ -114,6 +120,7 @@ impl Throttle {
         let kind = &mut self.lock().kinds[work as usize];
         // What was taken before the last demand has been told already.
         kind.used = kind.used.saturating_sub(amount);
+        kind.total = kind.total.saturating_sub(amount);
         if let Some(bucket) = &mut kind.bucket {
             bucket.give_back(amount);
         }
@@ -128,6 +135,30 @@ impl Throttle {
         let bytes = (bytes as usize).clamp(RATE_BLOCK_BYTES_MIN, RATE_BLOCK_BYTES_MAX);
         // Aligned, for I/O that bypasses the page cache.
         Some(bytes - bytes % RATE_BLOCK_BYTES_MIN)
+    }
+
+    /// Takes tokens for a request that is about to be sent, as part of an operation that has begun: a
+    /// pause does not keep it.
+    ///
+    /// # Errors
+    /// Returns how long to wait before asking again, where there are none.
+    fn try_request(&self, now: Duration, goes_on: impl Fn() -> bool) -> Result<(), Duration> {
+        let mut state = self.lock();
+        let may_wait = !state.is_paused && goes_on();
+        match state.take(Work::Operations, 1, now) {
+            Err(wait) if may_wait => Err(wait.min(RATE_REQUEST_WAIT_MAX)),
+            Err(_) => {
+                drop(state);
+                self.add(Work::Operations, 1);
+                Ok(())
+            }
+            taken => taken,
+        }
+    }
+
+    /// Returns the work of each kind that this rank did, in the order of [`Work`].
+    pub fn totals(&self) -> [u64; KINDS] {
+        self.lock().kinds.map(|kind| kind.total)
     }
 
     /// Returns what this rank did since the last call.
@@ -158,7 +189,10 @@ impl State {
         let kind = &mut self.kinds[work as usize];
         let taken = kind.bucket.as_mut().map_or(Ok(()), |bucket| bucket.take(amount, now));
         match taken {
-            Ok(()) => kind.used += amount,
+            Ok(()) => {
+                kind.used += amount;
+                kind.total += amount;
+            }
             Err(_) => kind.has_waited = true,
         }
         taken
@@ -222,6 +256,14 @@ pub fn take(work: Work, amount: u64) {
     if let Some(own) = own() {
         own.take(work, amount, is_limited_now);
     }
+}
+
+/// Takes tokens for a request that is about to be sent.
+///
+/// # Errors
+/// Returns how long to wait before asking again, where there are none.
+pub fn try_request() -> Result<(), Duration> {
+    own().map_or(Ok(()), |own| own.try_request(now(), is_limited_now))
 }
 
 /// Gives back tokens that were taken for more work than there was.

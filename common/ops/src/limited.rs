@@ -31,19 +31,22 @@ pub fn limited(store: Box<dyn Store>, at: At) -> Box<dyn Store> {
 pub enum At {
     /// File system that the node has mounted.
     Node,
-    /// Service, or another host.
-    Network,
+    /// Host that an agent or an SFTP server makes reachable.
+    Host,
+    /// Service, whose client counts each request itself.
+    Service,
 }
 
-/// Waits until one operation may begin.
-fn operation() {
-    take(Work::Operations, 1);
+/// Waits until one operation may begin. That on a service is as many as it has requests, and waits
+/// for those before.
+fn operation(at: At) {
+    take(Work::Operations, u64::from(at != At::Service));
 }
 
 /// Waits until bytes may be written, or for what was written before.
 fn take_written(at: At, bytes: u64) {
     take(Work::Written, bytes);
-    if at == At::Network {
+    if at != At::Node {
         take(Work::Uploaded, bytes);
     }
 }
@@ -52,7 +55,7 @@ fn take_written(at: At, bytes: u64) {
 fn reading(at: At) -> &'static [Work] {
     match at {
         At::Node => &[Work::Read],
-        At::Network => &[Work::Read, Work::Downloaded],
+        At::Host | At::Service => &[Work::Read, Work::Downloaded],
     }
 }
 
@@ -79,37 +82,37 @@ impl StoreDecorator for LimitedStore {
     }
 
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
-        operation();
+        operation(self.at);
         let inner = StoreDecorator::inner(self).open_dir(path)?;
         Ok(Arc::new(LimitedDir { inner, at: self.at }))
     }
 
     fn make_dir(&self, path: &RelPath, mode: u32) -> Result<Made> {
-        operation();
+        operation(self.at);
         StoreDecorator::inner(self).make_dir(path, mode)
     }
 
     fn set_each(&self, directories: &[(RelPath, Attributes)]) -> Vec<Result<Preserved>> {
         for _ in directories {
-            operation();
+            operation(self.at);
         }
         StoreDecorator::inner(self).set_each(directories)
     }
 
     fn look_each(&self, paths: &[RelPath]) -> Vec<Result<Metadata>> {
         for _ in paths {
-            operation();
+            operation(self.at);
         }
         StoreDecorator::inner(self).look_each(paths)
     }
 
     fn look(&self, path: &RelPath) -> Result<Metadata> {
-        operation();
+        operation(self.at);
         StoreDecorator::inner(self).look(path)
     }
 
     fn remove_keys(&self, keys: &[String]) -> Result<Vec<(usize, Error)>> {
-        operation();
+        operation(self.at);
         StoreDecorator::inner(self).remove_keys(keys)
     }
 }
@@ -135,12 +138,12 @@ impl DirDecorator for LimitedDir {
     }
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
-        operation();
+        operation(self.at);
         self.inner.list(each)
     }
 
     fn read(&self, key_range: KeyRange, reader: &mut dyn NameReader) -> Result<()> {
-        operation();
+        operation(self.at);
         self.inner.read(key_range, reader)
     }
 
@@ -149,35 +152,35 @@ impl DirDecorator for LimitedDir {
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
-        operation();
+        operation(self.at);
         Ok(Arc::new(Self { inner: self.inner.open_dir(name)?, at: self.at }))
     }
 
     fn stat(&self, name: &Name) -> Result<Metadata> {
-        operation();
+        operation(self.at);
         self.inner.stat(name)
     }
 
     /// Counts nothing of a service or another host, which mostly knows the answer from a listing.
     fn peek(&self, name: &Name, hint: Hint) -> Result<Metadata> {
         if self.at == At::Node {
-            operation();
+            operation(At::Node);
         }
         self.inner.peek(name, hint)
     }
 
     fn stat_followed(&self, name: &Name) -> Result<Metadata> {
-        operation();
+        operation(self.at);
         self.inner.stat_followed(name)
     }
 
     fn layout(&self, name: &Name) -> Result<Option<Layout>> {
-        operation();
+        operation(self.at);
         self.inner.layout(name)
     }
 
     fn device_number(&self, name: &Name) -> Result<Option<u64>> {
-        operation();
+        operation(self.at);
         self.inner.device_number(name)
     }
 
@@ -187,18 +190,18 @@ impl DirDecorator for LimitedDir {
     }
 
     fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {
-        operation();
+        operation(self.at);
         let (metadata, file) = self.inner.stat_open(name)?;
         Ok((metadata, file.map(|file| self.source(file))))
     }
 
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
-        operation();
+        operation(self.at);
         self.inner.open_file(name).map(|file| self.source(file))
     }
 
     fn open_listed(&self, name: &Name, hint: Hint) -> Result<Box<dyn SourceFile>> {
-        operation();
+        operation(self.at);
         self.inner.open_listed(name, hint).map(|file| self.source(file))
     }
 
@@ -208,12 +211,12 @@ impl DirDecorator for LimitedDir {
         identity: &Identity,
         extent: Extent,
     ) -> Result<Box<dyn SourceFile>> {
-        operation();
+        operation(self.at);
         self.inner.open_extent(name, identity, extent).map(|file| self.source(file))
     }
 
     fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
-        operation();
+        operation(self.at);
         self.inner.read_link(name)
     }
 
@@ -223,17 +226,17 @@ impl DirDecorator for LimitedDir {
     }
 
     fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
-        operation();
+        operation(self.at);
         self.inner.xattrs(name)
     }
 
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
-        operation();
+        operation(self.at);
         self.inner.make_dir(name, mode)
     }
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
-        operation();
+        operation(self.at);
         self.inner.stage_file(new).map(|file| self.staged(file))
     }
 
@@ -242,27 +245,27 @@ impl DirDecorator for LimitedDir {
         new: &NewFile<'_>,
         inode: Option<u64>,
     ) -> Result<Option<Box<dyn StagedFile>>> {
-        operation();
+        operation(self.at);
         Ok(self.inner.resume_staged(new, inode)?.map(|file| self.staged(file)))
     }
 
     fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
-        operation();
+        operation(self.at);
         self.inner.join_staged(ticket, name).map(|file| self.staged(file))
     }
 
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Preserved> {
-        operation();
+        operation(self.at);
         self.inner.make_symlink(link)
     }
 
     fn make_special(&self, special: &NewSpecial<'_>) -> Result<Preserved> {
-        operation();
+        operation(self.at);
         self.inner.make_special(special)
     }
 
     fn set_attributes(&self, attributes: &Attributes) -> Result<Preserved> {
-        operation();
+        operation(self.at);
         self.inner.set_attributes(attributes)
     }
 
@@ -272,22 +275,22 @@ impl DirDecorator for LimitedDir {
         kind: Kind,
         attributes: &Attributes,
     ) -> Result<Preserved> {
-        operation();
+        operation(self.at);
         self.inner.set_entry_attributes(name, kind, attributes)
     }
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
-        operation();
+        operation(self.at);
         self.inner.remove(name, kind)
     }
 
     fn link_from(&self, other: &dyn Dir, name: &Name) -> Result<bool> {
-        operation();
+        operation(self.at);
         self.inner.link_from(other, name)
     }
 
     fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
-        operation();
+        operation(self.at);
         self.inner.hard_link(link)
     }
 }
@@ -306,7 +309,7 @@ impl SourceFileDecorator for LimitedSource {
 
     /// Reads a block. How much there is is not known before: the rest is given back.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        operation();
+        operation(self.at);
         let length = buffer.len().min(self.block_bytes);
         take_read(self.at, length as u64);
         let read = self.inner.read_at(&mut buffer[..length], offset);
@@ -351,7 +354,7 @@ impl StagedFileDecorator for LimitedStaged {
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
-        operation();
+        operation(self.at);
         take_written(self.at, data.len() as u64);
         self.inner.write_at(data, offset)
     }
@@ -359,8 +362,8 @@ impl StagedFileDecorator for LimitedStaged {
     /// Moves one block at a time in the kernel. A service takes all at once: it copies an object
     /// itself, without moving any byte, or reads a source to the end.
     fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
-        operation();
-        if self.at == At::Network {
+        operation(self.at);
+        if self.at != At::Node {
             let source = SentSource { inner: source, at: self.at };
             return self.inner.copy_from(&source, offset, length);
         }
@@ -378,7 +381,7 @@ impl StagedFileDecorator for LimitedStaged {
         attributes: &Attributes,
         receipts: Vec<Receipt>,
     ) -> Result<Preserved> {
-        operation();
+        operation(self.at);
         self.inner.commit(attributes, receipts)
     }
 }

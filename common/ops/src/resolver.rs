@@ -315,14 +315,14 @@ impl StoreResolver {
 
     fn open_changeable(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
         if let Some((store, _)) = self.objects(side, path) {
-            return Ok(limited(Box::new(store), At::Network));
+            return Ok(limited(Box::new(store), At::Service));
         }
         if let Some(place) = self.hosts.of(path) {
             let (store, metadata) = place.host.open(place.below, open_as)?;
             if self.has_looked_at(path) {
                 self.check_same(path, &metadata, Op::Open)?;
             }
-            return Ok(limited(store, At::Network));
+            return Ok(limited(store, At::Host));
         }
         let store = PosixStore::open(&self.local(path), open_as)?;
         if self.has_looked_at(path) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::frame::Frame;
 use comm::Rank;
 use host::throttle::{Share, Throttle};
-use types::limits::rate_interval;
+use types::limits::{rate_demand_kept, rate_interval};
 use types::rate::{Balance, Demand, KINDS, Rates, shares};
 
 /// The part of one rank in that.
@@ -13,8 +13,8 @@ pub struct RateSharing {
     rank: Rank,
     ranks: u32,
     told_at: Option<Duration>,
-    /// Demands of all ranks, on rank 0.
-    demands: Vec<[Demand; KINDS]>,
+    /// Demands of all ranks, on rank 0, each with its age.
+    demands: Vec<([Demand; KINDS], Duration)>,
     balances: [Balance; KINDS],
 }
 
@@ -51,16 +51,29 @@ impl RateSharing {
             balance.count(demand.amount);
         }
         if let Some(known) = self.demands.get_mut(from.index()) {
-            *known = demand;
+            *known = (demand, Duration::ZERO);
+        }
+    }
+
+    /// Lets the demands of ranks expire that have told nothing for long: one that is frozen, or whose node
+    /// is overloaded, leaves its share to the others until it tells again.
+    fn grow_old(&mut self, after: Duration) {
+        for (demand, age) in &mut self.demands {
+            *age += after;
+            if *age > rate_demand_kept(self.ranks) {
+                *demand = Default::default();
+            }
         }
     }
 
     /// Divides the limits of the job, after some time with them.
     fn divide(&mut self, rates: &Rates, after: Duration) -> Vec<Share> {
+        self.grow_old(after);
         let mut all = vec![([None; KINDS], rates.is_paused); self.demands.len()];
         for (kind, limit) in rates.per_second.iter().enumerate() {
             let Some(limit) = limit else { continue };
-            let demands: Vec<Demand> = self.demands.iter().map(|demand| demand[kind]).collect();
+            let demands: Vec<Demand> =
+                self.demands.iter().map(|(demand, _)| demand[kind]).collect();
             let waited = !rates.is_paused && demands.iter().any(|demand| demand.waited);
             let rate = self.balances[kind].rate(*limit as f64, after, waited);
             for (share, part) in all.iter_mut().zip(shares(rate, &demands)) {

@@ -88,6 +88,16 @@ fn simulate(
     rates: impl Fn(Duration) -> Rates,
     block_takes: impl Fn(u32, Duration) -> Option<Duration>,
 ) -> Vec<(u64, u64)> {
+    simulate_frozen(seconds, rates, block_takes, |_, _| false)
+}
+
+/// Simulates a job of ranks that are stopped at times: they neither work nor read messages then.
+fn simulate_frozen(
+    seconds: u64,
+    rates: impl Fn(Duration) -> Rates,
+    block_takes: impl Fn(u32, Duration) -> Option<Duration>,
+    is_frozen: impl Fn(u32, Duration) -> bool,
+) -> Vec<(u64, u64)> {
     let network = SimNetwork::new(RANKS, 7, Duration::from_millis(3));
     let new = |rank| {
         let throttle = Throttle::new();
@@ -104,6 +114,9 @@ fn simulate(
         ranks[0].throttle.limit(rates(now));
         let mut tick = (0, 0);
         for (number, rank) in (0..).zip(&mut ranks) {
+            if is_frozen(number, now) {
+                continue;
+            }
             rank.turn(now);
             if let Some(takes) = block_takes(number, now) {
                 let (written, operations) = rank.copy(now, takes);
@@ -149,6 +162,21 @@ fn a_bandwidth_holds_while_ranks_begin_idle_steal_and_end() {
             let per_second = limits.per_second[0].unwrap() as f64;
             let ticks = simulate(10, |_| limits, work);
             assert_rate(&bytes_of(&ticks), per_second, &format!("{name}, {rate}"));
+        }
+    }
+}
+
+#[test]
+fn a_frozen_rank_leaves_its_share_to_the_others_and_gets_it_back() {
+    let limits = limited("bwlimit=50M");
+    let is_frozen = |rank, now: Duration| rank > 1 && (4..10).contains(&now.as_secs());
+    for takes in [0, 10] {
+        let takes = Duration::from_millis(takes);
+        let ticks = simulate_frozen(16, |_| limits, |_, _| Some(takes), is_frozen);
+        let bytes = bytes_of(&ticks);
+        for (from, to, what) in [(0, 4000, "all"), (5000, 10_000, "two"), (10_000, 16_000, "again")]
+        {
+            assert_rate(&bytes[from..to], 50.0 * MIB, &format!("{what}, {takes:?} a block"));
         }
     }
 }

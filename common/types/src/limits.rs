@@ -275,6 +275,16 @@ pub fn rate_interval(ranks: u32) -> Duration {
     Duration::from_millis(20).max(Duration::from_micros(50) * ranks)
 }
 
+/// Returns the age at which the demand of a rank for a limited rate expires: many intervals, because a
+/// busy node delays messages, and little within the two seconds within which a limit holds.
+pub fn rate_demand_kept(ranks: u32) -> Duration {
+    Duration::from_millis(500).max(rate_interval(ranks) * 10)
+}
+
+/// Longest wait for tokens of a request in progress before they are asked for again: shorter than the
+/// interval in which ranks tell that they wait.
+pub const RATE_REQUEST_WAIT_MAX: Duration = Duration::from_millis(10);
+
 /// Pause between two termination waves.
 pub const WAVE_PAUSE: Duration = Duration::from_micros(100);
 

@@ -8,11 +8,14 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::{diff, served, with};
-use suite_tests::job::{alone, assert_identical, ranks_of, run, tool};
+use suite_tests::buckets::{diff, remotes, served, stranger, with};
+use suite_tests::job::{Ended, alone, assert_identical, ranks_of, run, tool};
 use suite_tests::object_server::Behaviour;
 use suite_tests::sandbox::Sandbox;
-use suite_tests::trees;
+use suite_tests::sshd::Sshd;
+use suite_tests::{need, need_root, trees};
+
+use super::ssh::{there, through};
 
 fn write_noise(tree: &Path, files: usize, bytes: usize) {
     for file in 0..files {
@@ -164,5 +167,91 @@ fn a_paused_job_is_interrupted_as_any_other() {
         // The ranks end together and in order: one that waits would be left after a while.
         let said = String::from_utf8_lossy(&ended.stdout);
         assert!(said.contains("interrupted"), "{signalled}: {said}");
+    }
+}
+
+/// A limit that no job reaches, so that all of its work is counted and none of it waits.
+const HUGE: [&str; 4] = ["--bwlimit", "1000T", "--iops-limit", "1000000000000"];
+
+/// Returns a count of limited work in a job's summary.
+fn counted(ended: &Ended, kind: &str) -> u64 {
+    ended.summary()["totals"]["limited"][kind].as_u64().unwrap()
+}
+
+#[test]
+fn each_request_to_a_service_is_an_operation() {
+    // Pages, parts, ranges and refused requests, too.
+    let behaviour = Behaviour { page_keys: 3, refuse_every: 7, ..Behaviour::default() };
+    let (one, other) = (served(behaviour.clone()), stranger(behaviour));
+    for number in 0..10 {
+        one.put("data", &format!("tree/d{}/f{number}", number % 3), trees::noise(1000));
+    }
+    one.put_parts("data", "tree/large", &[&trees::noise(6 << 20), &trees::noise(2 << 20)]);
+    for ranks in [1, 3] {
+        for words in [
+            &["dwalk", "one:data"][..],
+            &["dcp", "--s3-part-size", "5M", "one:data/tree", "other:data/copy"],
+            &["dsync", "-c", "one:data/tree", "other:data/copy"],
+            &["dcmp", "--download", "one:data/tree", "other:data/copy"],
+            &["dcp", "one:data/tree", "one:data/same"],
+            &["drm", "other:data/copy", "one:data/same"],
+        ] {
+            for server in [&one, &other] {
+                server.reset_counts();
+            }
+            let job = tool(ranks, words[0]);
+            let mut job = remotes(job, [("ONE", &one), ("OTHER", &other)]);
+            let limits = if words[0] == "drm" { &HUGE[2..] } else { &HUGE[..] };
+            let ended = run(job.args(limits).arg("--json").args(&words[1..])).expect(0);
+            let requests = one.counts().total() + other.counts().total();
+            assert!(requests > 0);
+            assert_eq!(counted(&ended, "operations"), requests, "{words:?} on {ranks} ranks");
+        }
+    }
+}
+
+#[test]
+fn bytes_to_and_from_another_host_are_counted_once() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), Sandbox::new());
+    write_noise(&work.source(), 5, 100_000);
+    trees::write(&work.at("s/large"), &trees::noise(3 << 20));
+    let bytes = 5 * 100_000 + (3 << 20);
+    let [here, away, back] = [work.source(), work.at("away"), work.at("back")];
+    let (here, back) = (here.to_str().unwrap().to_owned(), back.to_str().unwrap().to_owned());
+    let away = there(&away);
+    let directions = [
+        ([&here, &away], "uploaded_bytes", "read"),
+        ([&away, &back], "downloaded_bytes", "written"),
+    ];
+    for ranks in [1, 3] {
+        for (places, across, on_this_node) in &directions {
+            let mut job = through(&sshd, ranks, "dcp");
+            job.args(["-p", "--json", "-k", "1M"]).args(HUGE);
+            let target = format!("{}{ranks}", places[1]);
+            let source = if places[0] == &away { format!("{away}{ranks}") } else { here.clone() };
+            let ended = run(job.args([source, target])).expect(0);
+            let node = counted(&ended, &format!("{on_this_node}_bytes"));
+            assert_eq!(counted(&ended, across), bytes, "{places:?} {ranks}");
+            assert_eq!(node, bytes, "{places:?} {ranks}");
+            assert!(counted(&ended, "operations") > 12, "{places:?} {ranks}");
+        }
+    }
+    assert_identical(&work.source(), &work.at("back1"));
+}
+
+#[test]
+fn transfers_to_another_host_are_not_faster_than_their_limit() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), Sandbox::new());
+    write_noise(&work.source(), 8, 1 << 20);
+    for (number, limit) in [["--bwlimit", "4M:off"], ["--iops-limit", "20"]].iter().enumerate() {
+        let began = Instant::now();
+        let mut job = through(&sshd, 2, "dcp");
+        job.args(["-k", "256K"]).args(limit).arg(work.source());
+        run(job.arg(there(&work.at(format!("t{number}"))))).expect(0);
+        assert!(began.elapsed() > TWO_SECONDS, "{limit:?}: {:?}", began.elapsed());
     }
 }

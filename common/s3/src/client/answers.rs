@@ -1,4 +1,5 @@
-//! Checks of answers between the connection and the S3 client. The head of an answer must arrive in
+//! Checks of answers between the connection and the S3 client, where each request also waits for its
+//! token of a limited rate. The head of an answer must arrive in
 //! time, documents are read as a whole within bounds, and a root element of a deviating name is
 //! renamed to the one that the client expects.
 
@@ -16,6 +17,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 
 use crate::client::liveness::Liveness;
 use crate::client::redirect::Asked;
+use host::throttle;
 use types::limits;
 
 /// Connections whose answers are checked.
@@ -44,9 +46,13 @@ impl HttpConnector for Answers {
         let is_content = asks_for_content(&request);
         let root = expected_root(&request);
         let asked = Asked::of(&request);
-        let answer = self.connections.call(request);
+        let connections = self.connections.clone();
         let liveness = Arc::clone(&self.liveness);
         HttpConnectorFuture::new(async move {
+            while let Err(wait) = throttle::try_request() {
+                tokio::time::sleep(wait).await;
+            }
+            let answer = connections.call(request);
             let answer = in_time(wait, told_of(&liveness, answer)).await??;
             // The content of an object is streamed by its reader; everything else is small enough
             // to be held.

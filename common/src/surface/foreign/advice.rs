@@ -26,7 +26,7 @@ const OF_SSH: &str = "write it as an option of ssh, such as -e 'ssh -4'";
 const CERTIFICATES: &str = "certificates are always checked; name your own CA by AWS_CA_BUNDLE";
 const HASHES: &str = "dwalk --checksum writes checksums, and dcmp compares content";
 const OBJECT_OPTIONS: &str = "the options of objects begin with --s3-; --help lists them";
-const OPERATIONS: &str = "write --iops-limit N, which counts operations on entries and blocks";
+const OPERATIONS: &str = "write --iops-limit N, which counts requests, and operations on files";
 
 /// Tools that an advice is for.
 #[derive(Clone, Copy, PartialEq, Eq)]

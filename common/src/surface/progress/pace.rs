@@ -18,7 +18,11 @@ struct Sample {
 #[derive(Debug)]
 pub struct Pace {
     window: Duration,
+    /// Samples at which bytes had been moved since the sample before. The first one is as old as the
+    /// window or older: a chunk may take longer than the window, and all its bytes count at its end.
     samples: VecDeque<Sample>,
+    /// The latest sample.
+    latest: Sample,
     /// Time at which something was last done.
     moved_at: Duration,
 }
@@ -55,12 +59,13 @@ impl Pace {
     /// Creates the pace of a job whose progress is shown in such intervals.
     pub fn new(interval: Duration) -> Self {
         let window = interval.max(RATE_WINDOW_MIN);
-        Self { window, samples: VecDeque::from([Sample::default()]), moved_at: Duration::ZERO }
+        let samples = VecDeque::from([Sample::default()]);
+        Self { window, samples, latest: Sample::default(), moved_at: Duration::ZERO }
     }
 
     /// Takes a sample, at most so many in a window.
     pub fn note(&mut self, at: Duration, tally: &Tally) {
-        let latest = self.samples.back().copied().unwrap_or_default();
+        let latest = self.latest;
         if at < latest.at + self.window / RATE_SAMPLES_MAX {
             return;
         }
@@ -70,18 +75,28 @@ impl Pace {
         if (sample.bytes, sample.items) != (latest.bytes, latest.items) {
             self.moved_at = at;
         }
-        self.samples.push_back(sample);
-        while self.samples.get(1).is_some_and(|next| next.at + self.window <= at) {
+        self.latest = sample;
+        if sample.bytes != latest.bytes {
+            self.samples.push_back(sample);
+        }
+        let last_at = self.samples.back().map_or(at, |last| last.at);
+        while self.samples.get(1).is_some_and(|next| next.at + self.window <= last_at) {
             self.samples.pop_front();
         }
     }
 
-    /// Returns the bytes per second of the last interval.
+    /// Returns the bytes per second of the last interval in which bytes were moved. As long as none
+    /// follow, they may be those of the next chunk; after twice the interval they are missing.
     pub fn recent_bytes_per_second(&self) -> f64 {
         let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
             return 0.0;
         };
-        let seconds = last.at.saturating_sub(first.at).as_secs_f64();
+        let interval = last.at.saturating_sub(first.at);
+        let silence = self.latest.at.saturating_sub(last.at);
+        if silence > interval.max(self.window) * 2 {
+            return 0.0;
+        }
+        let seconds = interval.max(silence).as_secs_f64();
         last.bytes.saturating_sub(first.bytes) as f64 / seconds.max(0.001)
     }
 
@@ -121,6 +136,26 @@ mod tests {
         }
         assert!((pace.recent_bytes_per_second() - 10.0).abs() < 0.1, "{pace:?}");
         assert_eq!(pace.time_for(1000).map(|left| left.as_secs()), Some(100));
+    }
+
+    #[test]
+    fn chunks_that_take_longer_than_the_window_have_one_rate() {
+        let mut pace = Pace::new(seconds(1));
+        // One rank copies at 4 bytes per second, in chunks of 8 s.
+        for at in 1..=80 {
+            pace.note(seconds(at), &copied(at / 8 * 32));
+            let rate = pace.recent_bytes_per_second();
+            let known = if at < 8 { 0.0 } else { 4.0 };
+            assert!((rate - known).abs() < 0.01, "{rate} after {at} s");
+        }
+        // Slower chunks are noticed while they are awaited.
+        for at in 81..=95 {
+            pace.note(seconds(at), &copied(320));
+        }
+        let rate = pace.recent_bytes_per_second();
+        assert!(rate < 2.5 && rate > 0.0, "{rate}");
+        pace.note(seconds(97), &copied(320));
+        assert_eq!(pace.time_for(1000), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Kind, Metadata, Preserved, Proof};
 use crate::outcome::difference::{Fields, Findings, Presence};
+use crate::rate::KINDS;
 
 /// Adds the `counts` of another set of counts, and takes the `rest` out of it for the caller to add.
 /// The pattern names every field, so that a counter that nobody adds does not compile.
@@ -112,6 +113,23 @@ pub struct Tally {
     pub synced: Synced,
     /// Counts of cleaning up what interrupted jobs have left.
     pub leftovers: Leftovers,
+    /// Work that counts against limits of the rate, where there may be some.
+    pub limited: LimitedWork,
+}
+
+/// Work that counts against limits of the rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LimitedWork {
+    /// Bytes written to any location.
+    pub written_bytes: u64,
+    /// Bytes read from any location.
+    pub read_bytes: u64,
+    /// Bytes sent to services and other hosts.
+    pub uploaded_bytes: u64,
+    /// Bytes received from there.
+    pub downloaded_bytes: u64,
+    /// Operations, and requests to services.
+    pub operations: u64,
 }
 
 /// Counts of uploads that were not completed, and of files that were staged and not renamed to
@@ -153,6 +171,23 @@ pub struct Synced {
 impl Leftovers {
     fn add(&mut self, other: &Self) {
         add_counts!(self, other, counts: [found, removed, too_recent], rest: []);
+    }
+}
+
+impl LimitedWork {
+    /// Returns the work of each kind, in the order of [`Work`](crate::rate::Work).
+    pub fn of(totals: [u64; KINDS]) -> Self {
+        let [written_bytes, read_bytes, uploaded_bytes, downloaded_bytes, operations] = totals;
+        Self { written_bytes, read_bytes, uploaded_bytes, downloaded_bytes, operations }
+    }
+
+    fn add(&mut self, other: &Self) {
+        add_counts!(
+            self,
+            other,
+            counts: [written_bytes, read_bytes, uploaded_bytes, downloaded_bytes, operations],
+            rest: []
+        );
     }
 }
 
@@ -423,6 +458,7 @@ impl Tally {
             rest: [
                 found, found_bytes, found_allocated_bytes, copied, sources_removed, needed_bytes,
                 sent_files_by_check, fatal_errno, compared, synced, leftovers,
+                limited,
             ]
         );
         self.found.add(found);
@@ -435,6 +471,7 @@ impl Tally {
         self.compared.add(compared);
         self.synced.add(synced);
         self.leftovers.add(leftovers);
+        self.limited.add(limited);
     }
 
     /// Returns true where the target cannot store something that was to be preserved.
