@@ -370,8 +370,9 @@ pub const LINES_BLOCK_BYTES: usize = 32 << 10;
 /// and as many that other ranks send. A longer list is read several times.
 pub const REPEATS_HASHES_MAX: usize = 4 << 20;
 
-/// Lines of a record that a thread writes in one millisecond before it hands them over.
-pub const RECORD_PIECE_BYTES: usize = 4 << 10;
+/// Lines of a record that a thread writes in one millisecond before it hands them over: with fewer,
+/// threads that record many changes wait for one another.
+pub const RECORD_PIECE_BYTES: usize = 32 << 10;
 
 /// Lines of a record that a rank gathers before it sends them to rank 0; it sends fewer each time that
 /// it reports its progress.
