@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use types::error::Op;
-use types::limits::{REMOTE_AGENT_THREADS, REMOTE_BYTES_OF_CONNECTION, REMOTE_SILENCE_MAX};
+use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_BYTES_OF_CONNECTION, REMOTE_SILENCE_MAX};
 
 use crate::exchange::{self, Exchange, lock};
 use crate::frame::{self, Frame, Greeting, VERSION};
@@ -146,7 +146,7 @@ impl Connected for Connection {
     /// An agent works on many requests at a time, and several agents only help where a connection is
     /// full of content: to make one takes longer than many small requests.
     fn is_busy(&self) -> bool {
-        self.exchange.in_progress() >= REMOTE_AGENT_THREADS
+        self.exchange.in_progress() >= REMOTE_AGENT_QUEUE
             || self.exchange.bytes_in_progress() >= REMOTE_BYTES_OF_CONNECTION
     }
 }

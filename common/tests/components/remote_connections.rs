@@ -16,7 +16,7 @@ use remote::store::RemoteStore;
 use store::opening::{OpenAs, Symlinks};
 use store::{Dir, Store};
 use types::error::Cause;
-use types::limits::{REMOTE_AGENT_THREADS, REMOTE_PAGE_ENTRIES};
+use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_PAGE_ENTRIES};
 use types::path::RelPath;
 use types::service::ServiceFault;
 
@@ -101,7 +101,7 @@ impl Gateway {
         self.gate.set_closed(true);
         let path = path.as_os_str().as_encoded_bytes().to_vec();
         let request = Request::StatPath { path, symlinks: Symlinks::Keep };
-        let busy = (0..REMOTE_AGENT_THREADS).map(|_| self.host.begin(&request, &[]));
+        let busy = (0..REMOTE_AGENT_QUEUE).map(|_| self.host.begin(&request, &[]));
         busy.map(Option::unwrap).collect()
     }
 

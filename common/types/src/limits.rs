@@ -700,8 +700,9 @@ pub const REMOTE_RANKS_AT_ONCE: u32 = 4;
 /// Connections of each rank to another host, at most.
 pub const REMOTE_CONNECTIONS: u32 = 4;
 /// Content of requests in progress on a connection to an agent, in bytes, from which on another one
-/// is opened: it keeps 1 GB/s busy for 4 ms, and one of 100 MB/s for 40 ms.
-pub const REMOTE_BYTES_OF_CONNECTION: usize = 4 << 20;
+/// is opened: more than the small files of 32 threads, and as much as 800 MB/s have on their way for
+/// 20 ms.
+pub const REMOTE_BYTES_OF_CONNECTION: usize = 16 << 20;
 /// Requests in progress on a connection to an SFTP server, which does one after the other, from which
 /// on another one is opened.
 pub const REMOTE_REQUESTS_OF_CONNECTION: usize = 8;
