@@ -5,6 +5,7 @@
 //! by many ranks. Every entry gets one verdict: equal, different, on one side only, or an error. An
 //! entry that could not be inspected completely is never equal.
 
+pub(crate) mod buffers;
 mod chunks;
 pub(crate) mod content;
 mod counterpart;

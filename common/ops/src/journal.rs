@@ -15,6 +15,7 @@ mod doubt;
 pub mod folder;
 mod intended;
 pub mod job;
+mod last_job;
 mod record;
 
 use std::collections::{HashMap, HashSet};

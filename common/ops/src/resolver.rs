@@ -1,6 +1,7 @@
 //! The resolution of paths given by the operator to stores. Rank 0 finds out how the services among
 //! them are reached, once for all ranks.
 
+mod host_options;
 mod hosts;
 mod overlap;
 mod sftp_remote;
@@ -11,7 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limited::{At, limited};
-pub use hosts::{HostOptions, Kept};
+pub use host_options::HostOptions;
+pub use hosts::Kept;
 use hosts::{HostReach, Hosts};
 pub use unreached::{UnknownName, Unreached};
 

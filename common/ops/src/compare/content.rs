@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use crate::chunked::{ChunkTask, ChunkWork, Digest, Outcome};
+use crate::compare::buffers::{Buffers, read_all, read_most};
 use crate::compare::holes::{Data, Reading, common_hole};
 use crate::compare::options::Evidence;
 use crate::walk::dir_ref::DirRef;
 use comm::Rank;
-use host::aligned::AlignedBuffer;
 use store::{Dir, Receipt, Sender, SourceFile};
 use types::content::chunk::{Cut, Extent};
 use types::content::crc64::{Crc64, Crc64Nvme};
@@ -215,27 +215,6 @@ fn of_side<'f>(
     match side {
         Side::Source => source,
         Side::Target => target,
-    }
-}
-
-/// The buffers for reading both files.
-pub(crate) struct Buffers {
-    source: AlignedBuffer,
-    target: AlignedBuffer,
-}
-
-impl Buffers {
-    /// Allocates that many bytes for each file.
-    pub fn new(bytes: u64) -> Self {
-        Self { source: AlignedBuffer::new(bytes), target: AlignedBuffer::new(bytes) }
-    }
-
-    /// Returns the buffer of one side.
-    pub fn of(&mut self, side: Side) -> &mut [u8] {
-        match side {
-            Side::Source => &mut self.source,
-            Side::Target => &mut self.target,
-        }
     }
 }
 
@@ -484,27 +463,6 @@ fn is_same_to_end(
         }
         at += from_source as u64;
     }
-}
-
-/// Fills the buffer completely, repeating short reads.
-fn read_all(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<()> {
-    if read_most(file, buffer, offset)? == buffer.len() {
-        Ok(())
-    } else {
-        Err(Op::Compare.failed(Cause::Changed))
-    }
-}
-
-/// Fills the buffer as far as the file goes. Returns the number of bytes.
-pub(super) fn read_most(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
 }
 
 /// Opens a file that must still have the same identity, size and times.

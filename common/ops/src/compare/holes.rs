@@ -1,7 +1,7 @@
 //! Holes that two sparse files share, which need not be read as far as their file systems can be
 //! trusted.
 
-use super::content::{Buffers, read_most};
+use super::buffers::{Buffers, read_most};
 use store::SourceFile;
 use types::content::chunk::Extent;
 use types::error::{Result, Side};

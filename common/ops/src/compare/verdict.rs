@@ -1,6 +1,6 @@
 //! The verdict on each entry, which is counted, listed and printed.
 
-use super::content::Buffers;
+use super::buffers::Buffers;
 use super::options::CompareOptions;
 use super::prune::Pruning;
 use super::{CompareJob, Fields, Findings, Presence};

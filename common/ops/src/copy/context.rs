@@ -6,7 +6,7 @@ use super::env::Env;
 use super::hopeless::Streak;
 use super::linked::LinkedFile;
 use super::on_their_way::OnTheirWay;
-use crate::compare::content::Buffers;
+use crate::compare::buffers::Buffers;
 use crate::walk::Visited;
 use crate::walk::account::{self, Gathered};
 use crate::walk::dir_ref::DirRef;

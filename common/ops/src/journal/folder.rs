@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::doubt::LastJob;
 use super::intended::Intended;
 use super::job::{JobRecord, MadeTarget, Worker};
+use super::last_job::LastJob;
 use super::record::{ANY_FIRST, Ends, Frames, Record, Records, create, frame, seal};
 use types::entry::Time;
 use types::exit::Exit;

@@ -1,11 +1,9 @@
 //! The other hosts of a job, which are reached through ssh: those with an agent, and those with an
 //! SFTP server.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use remote::host::{Host, HostSettings};
-use remote::shell::ShellOptions;
 use remote::store::RemoteStore;
 use s3::config::environment;
 use s3::config::rclone_conf::OtherRemote;
@@ -16,41 +14,14 @@ use store::Store;
 use store::opening::{OpenAs, Symlinks};
 use types::entry::Metadata;
 use types::error::{Result, Side};
-use types::limits::REMOTE_CONNECTIONS;
 use types::operand::lineage::Lineage;
 use types::operand::location::named_host;
 use types::operand::remote_path::RemotePath;
 use types::operand::sftp_path::SftpPath;
 
+use super::host_options::HostOptions;
 use super::sftp_remote;
 use super::unreached::Unreached;
-
-/// Options of the operator for other hosts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostOptions {
-    /// Options for ssh.
-    pub shell: ShellOptions,
-    /// Connections of each rank, at most.
-    pub connections_max: u32,
-    /// True if messages are compressed, where that pays.
-    pub compress: bool,
-    /// Program that is copied to hosts, and started there as the agent.
-    pub deploy: Option<PathBuf>,
-}
-
-impl HostOptions {
-    fn settings(&self, doors: Vec<String>) -> HostSettings {
-        let Self { shell, connections_max, compress, .. } = self.clone();
-        HostSettings { shell, connections_max, compress, ..HostSettings::of(doors) }
-    }
-}
-
-impl Default for HostOptions {
-    fn default() -> Self {
-        let shell = ShellOptions::default();
-        Self { shell, connections_max: REMOTE_CONNECTIONS, compress: false, deploy: None }
-    }
-}
 
 /// Settings of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use s3::config::rclone_conf::OtherRemote;
 use sftp::host::SftpSettings;
 use types::operand::sftp_path::SftpPath;
 
-use super::hosts::HostOptions;
+use super::host_options::HostOptions;
 use super::unreached::Unreached;
 
 /// Keys without which a remote would mean something else, with advice for the user.
