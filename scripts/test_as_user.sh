@@ -37,7 +37,9 @@ cp -a target/venv/. "$place/target/venv/"
 # The interpreter, too, may be one that only root reaches.
 interpreter=$(realpath target/venv/bin/python)
 if ! setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$interpreter"; then
-    cp -a "$(dirname "$interpreter")/.." "$place/target/python"
+    # Without its own tests and headers, which are most of it.
+    rsync -a --exclude='/lib/python*/test' --exclude='/lib/python*/config-*' --exclude=/include --exclude=__pycache__ \
+        "$(dirname "$interpreter")/../" "$place/target/python"
     ln -sfn "../../python/bin/$(basename "$interpreter")" "$place/target/venv/bin/python3"
     sed -i "s|^home = .*|home = $place/target/python/bin|" "$place/target/venv/pyvenv.cfg"
 fi
