@@ -82,7 +82,7 @@ def flat_listing(peers):
             "dwalk": peers.ours("dwalk", "-q", "s3://full/t"),
             "dwalk, 4 ranks": peers.ours("dwalk", "-q", "s3://full/t", ranks=4),
             "s5cmd ls": peers.other("s5cmd", "ls", "s3://full/t/*"),
-            "rclone size": peers.other("rclone", "size", "s3:full/t"),
+            "rclone size": peers.other("rclone", "size", "s3:full"),
             "aws s3 ls": peers.other("aws", "s3", "ls", "s3://full/t/"),
         }
         title = "List of 200,000 keys of one prefix"
