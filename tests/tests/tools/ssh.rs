@@ -261,3 +261,58 @@ fn the_agent_is_deployed() {
     assert!(ended.stderr.contains("cannot be deployed"), "{}", ended.stderr);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }
+
+/// Returns the block of commands below "Instead of scripts" in docs/ssh.md that begins with a word.
+fn documented(word: &str) -> String {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ssh.md")).unwrap();
+    let (_, section) = page.split_once("## Instead of scripts").unwrap();
+    let lines = section.lines().skip_while(|line| !line.starts_with(&format!("    {word}")));
+    lines.map_while(|line| line.strip_prefix("    ")).collect::<Vec<_>>().join("\n")
+}
+
+/// The names of nodes and peers of the documentation are this machine, and `/data` of either side is
+/// a directory of its own.
+#[test]
+fn the_script_of_the_documentation_and_its_replacement_copy_the_same() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let path = |name: &str| work.path().join(name);
+    for number in 0..40 {
+        trees::write(
+            &path("here").join(format!("d{}/f{number}", number % 5)),
+            &trees::noise(number * 100),
+        );
+    }
+    let [port, key, known] = sshd.reached_by();
+    let hosts = format!(
+        "Host node1 node2 peer1 peer2\nHostName 127.0.0.1\nUser root\nPort {port}\nIdentityFile {key}\nBatchMode yes\n\
+         StrictHostKeyChecking accept-new\nUserKnownHostsFile {known}\n"
+    );
+    std::fs::write(path("hosts"), hosts).unwrap();
+    let shell = format!("ssh -F {}", path("hosts").display());
+
+    let [source, target] = ["here", "there"].map(|name| path(name).display().to_string());
+    let script = documented("find")
+        .replace(":/data/", &format!(":{target}/"))
+        .replace("/data", &source)
+        .replace("rsync -a", &format!("rsync -a -e '\"'{shell}'\"'"))
+        .replace("ssh node", &format!("{shell} node"));
+    std::fs::create_dir(path("there")).unwrap();
+    assert!(script.contains("part.0$i") && !script.contains("/data"), "{script}");
+    let ended =
+        Command::new("bash").args(["-c", &script]).current_dir(work.path()).output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_same(&path("here"), &path("there"));
+
+    let words = documented("mpiexec")
+        .replace("/data/ ", &format!("{source}/ "))
+        .replace(":/data", &format!(":{target}2"));
+    let (launcher, words) = words.split_once(" dcp ").unwrap();
+    assert_eq!(launcher, "mpiexec -hosts node1,node2 -n 16");
+    let mut copy = tool(2, "dcp");
+    copy.args(["--rsh", &shell, "--agent-path", &agent()]).args(words.split_whitespace());
+    run(&mut copy).expect(0);
+    assert_same(&path("here"), &path("there2"));
+}
