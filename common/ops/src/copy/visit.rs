@@ -273,6 +273,10 @@ impl Visitor for CopyJob<'_> {
         let by_bytes = |it: &SyncOptions| it.evidence == Evidence::Bytes;
         match &self.env.options.sync {
             _ if dir_ref.trees().side() == Side::Target => [None, None],
+            // The target's directory may not exist before the first visit.
+            _ if self.env.pruning.is_some() && self.env.named.is_some() => {
+                [Some(Upcoming::Content).filter(|_| self.env.writes()), None]
+            }
             Some(it) if !dir_ref.is_fresh() && it.change_test == ChangeTest::Content => {
                 [Some(if by_bytes(it) { Upcoming::Content } else { Upcoming::Checksums }); 2]
             }
