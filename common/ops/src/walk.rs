@@ -497,7 +497,7 @@ fn visit_batch<V: Visitor>(
     while !batch.is_empty() {
         // What was requested ahead is to be used soon.
         if ahead.requested() == 0 {
-            context.pause_if_crowded();
+            context.pause_if_crowded(|| visitor.flush(worker, context));
         }
         // Work is offered to others only when somebody is idle, so batches need no tuned size.
         if batch.len() > 1 && batch.len() / 2 >= ahead.requested() && context.is_hungry() {

@@ -76,10 +76,14 @@ impl<J: Job + ?Sized> TaskContext<'_, J> {
         self.pool.is_hungry()
     }
 
-    /// Pauses a thread that was taken away, until it is wanted again. To be called between the
-    /// operations of a long task, with nothing held for which another thread waits.
-    pub fn pause_if_crowded(&self) {
-        self.pool.pause_if_crowded();
+    /// Pauses a thread that was taken away, until it is wanted again, after it has delivered what it
+    /// gathered. To be called between the operations of a long task, with nothing held for which
+    /// another thread waits.
+    pub fn pause_if_crowded(&self, flush: impl FnOnce()) {
+        if self.pool.is_crowded() {
+            flush();
+            self.pool.pause_if_crowded();
+        }
     }
 
     /// Returns true where enough tasks are queued: a running task should do its work itself instead

@@ -103,7 +103,7 @@ pub(super) fn visit_run<V: Visitor>(
 ) {
     let mut later = NameBatch::default();
     while !names.is_empty() {
-        context.pause_if_crowded();
+        context.pause_if_crowded(|| visitor.flush(worker, context));
         if context.is_stopped() {
             // In an interrupted job the rest is counted as cancelled.
             context.push_behind(WalkTask::Run(Arc::clone(dir_ref), names).into());
