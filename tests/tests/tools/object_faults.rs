@@ -133,8 +133,10 @@ fn a_busy_service_is_sent_fewer_requests_by_all_ranks() {
     let work = Sandbox::new();
     let source = work.at("source");
     trees::small_files(&source, 20, 100);
-    for (count, quirks) in [(1, vec![]), (4, vec![]), (4, vec![Quirk::TooManyRequests])] {
-        let bears = 24;
+    // Fewer than the threads that a rank surely uses.
+    for (count, bears, quirks) in
+        [(1, 12, vec![]), (4, 24, vec![]), (4, 24, vec![Quirk::TooManyRequests])]
+    {
         let server = served(Behaviour { bears, latency_ms: 30, quirks, ..Behaviour::default() });
         let into = Sandbox::new();
         let back = into.path().join("back");
