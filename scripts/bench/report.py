@@ -43,7 +43,8 @@ the processors in most of its runs, also after three attempts.
 
 **Limits.** All measurements use one machine with few cores, which all ranks and servers share. Several nodes,
 networks, Lustre, DAOS and real parallel file systems were not measured. [Measurements by hand](measurements.md)
-has what `make bench` does not repeat.
+has what `make bench` does not repeat, and earlier
+figures of sections that are not below.
 """
 
 
