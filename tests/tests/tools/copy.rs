@@ -291,7 +291,7 @@ fn small_files_arrive_whole_when_every_operation_takes_its_time() {
     // Waiting for storage brings out threads.
     let ranks = ended.summary()["ranks"].clone();
     assert!(
-        ranks.as_array().unwrap().iter().any(|rank| rank["threads"].as_u64() > Some(4)),
+        ranks.as_array().unwrap().iter().any(|rank| rank["threads_most"].as_u64() > Some(4)),
         "{ranks}"
     );
 }
