@@ -14,6 +14,7 @@ mod list_root;
 mod manifest;
 mod moving;
 pub mod named;
+mod node_errors;
 mod old_copy;
 mod outputs;
 mod parts;
@@ -24,7 +25,6 @@ mod resume;
 mod same_command;
 mod second_look;
 mod shared_roots;
-mod side_errors;
 pub mod sync;
 mod syncing;
 mod transfer;
@@ -47,7 +47,6 @@ use ops::resolver::{self, Kept, Reach, StoreResolver};
 use ops::walk::selection::{Selection, SelectionOptions};
 use sched::counters::Counters;
 use sched::engine::Settings;
-use side_errors::Troubles;
 use types::entry::Time;
 use types::error::Side;
 use types::exit::Exit;
@@ -113,33 +112,6 @@ fn select(
     let options = broadcast(session.mail, options)?;
     // What rank 0 has accepted is the same text here.
     Selection::new(&options).ok()
-}
-
-/// Returns this rank's result if all ranks succeeded. Failures are reported, once for each node.
-fn agree<T>(
-    session: &mut Session<'_, '_>,
-    here: Result<T, String>,
-    reporter: &mut Reporter,
-) -> Option<T> {
-    let mut side_errors = Troubles::default();
-    let here = here.map_err(|line| side_errors.add(session, line)).ok();
-    let lines = side_errors.of_all(session);
-    if session.mail.comm().rank() == Rank::ROOT {
-        for line in &lines {
-            reporter.refuse(line);
-        }
-    }
-    here.filter(|_| lines.is_empty())
-}
-
-/// Appends the node to a message, in a job of several nodes.
-fn on_this_node(session: &Session<'_, '_>) -> String {
-    let host = &session.topology.host;
-    let is_first = session.mail.comm().rank() == Rank::ROOT;
-    if session.topology.nodes.len() == 1 || is_first {
-        return format!("(on {host})");
-    }
-    format!("(on {host}); mount it there too, or start the job without that node")
 }
 
 /// Rank 0 finds out how the services among these places are reached.

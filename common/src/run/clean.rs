@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::node_errors::agree;
 use super::shared_roots::{SharedRoot, are_shared};
-use super::{agree, announce, close, exit_of, find_stores, on_this_node, threads_max};
+use super::{announce, close, exit_of, find_stores, threads_max};
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -157,8 +158,8 @@ impl Cleaning<'_, '_, '_> {
                 .map(|store| CleanRoot::Tree { store, beside: None, path: path.clone(), staged_by })
                 .map_err(|error| account::failure(Side::Target, path, b"", error))
         });
-        let opened = opened.collect();
-        let roots = agree_on(self.session, opened, self.reporter)?;
+        let opened: Result<Vec<CleanRoot>, Failure> = opened.collect();
+        let roots: Arc<[CleanRoot]> = agree(self.session, opened, self.reporter)?.into();
         let shared = shared(&roots);
         let all = Selection::all();
         let assume = self.args.assume_shared;
@@ -230,17 +231,7 @@ fn open(
             })
             .map_err(|error| account::failure(Side::Target, path, b"", error)),
     });
-    let opened = opened.collect();
-    agree_on(session, opened, reporter)
-}
-
-fn agree_on(
-    session: &mut Session<'_, '_>,
-    opened: Result<Vec<CleanRoot>, Failure>,
-    reporter: &mut Reporter,
-) -> Option<Arc<[CleanRoot]>> {
-    let here = on_this_node(session);
-    let opened = opened.map_err(|failure| format!("{} {here}", reporter.words(&failure)));
+    let opened: Result<Vec<CleanRoot>, Failure> = opened.collect();
     agree(session, opened, reporter).map(Into::into)
 }
 

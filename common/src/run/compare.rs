@@ -1,5 +1,6 @@
 //! A comparison, from the paths to the summary.
 
+use super::node_errors::{RankError, agree};
 use super::outputs::OutputError;
 use serde_json::json;
 
@@ -7,10 +8,7 @@ use super::copying::Phase;
 use super::parts::PartLists;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::{SharedRoot, are_shared, lost};
-use super::{
-    agree, announce, close, exit_for, find_stores, named, on_this_node, outputs, select,
-    threads_max,
-};
+use super::{announce, close, exit_for, find_stores, named, outputs, select, threads_max};
 use comm::Rank;
 use comm::collective::gather;
 use lists::staged::{StagedDirectory, StagedFile};
@@ -297,12 +295,16 @@ fn open_everywhere(
         let open_as = OpenAs { xattrs: options.xattr_filter(), ..open_as };
         CompareRoot::open(resolver, source, target, *symlinks, open_as)
     };
-    let here = on_this_node(session);
-    let opened = opened.map_err(|unsuitable| match unsuitable {
-        Unsuitable::Failure(failure) => format!("{} {here}", reporter.words(&failure)),
-        Unsuitable::Refusal(refusal) => refusal,
-    });
     agree(session, opened, reporter).ok_or(Exit::Unusable)
+}
+
+impl RankError for Unsuitable {
+    fn words(&self, session: &Session<'_, '_>, reporter: &Reporter) -> String {
+        match self {
+            Self::Failure(failure) => failure.words(session, reporter),
+            Self::Refusal(refusal) => refusal.clone(),
+        }
+    }
 }
 
 /// Roots that must be the same on all ranks.

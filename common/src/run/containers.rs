@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
@@ -9,8 +11,17 @@ use comm::collective::{broadcast, gather};
 use ops::resolver::{Mounted, StoreResolver};
 use types::operand::container::Container;
 
-/// Mount points of a node's containers, or why one of them has none.
-type Points = Result<Vec<Vec<u8>>, String>;
+/// Mount points of a node's containers.
+#[derive(Clone, Serialize, Deserialize)]
+enum Points {
+    /// A path for each container.
+    All(Vec<Vec<u8>>),
+    /// One of them is not mounted.
+    Failed {
+        /// The reason.
+        why: String,
+    },
+}
 
 /// Returns the store resolver with these containers mounted; `None` on all ranks where some node
 /// cannot mount one. Containers that are mounted for this job are unmounted with the resolver, also
@@ -22,21 +33,27 @@ pub(super) fn mount(
     reporter: &mut Reporter,
 ) -> Option<StoreResolver> {
     let (mounted, points) = if is_first_of_node(session) {
-        let mounted = containers.iter().map(Mounted::find).collect::<Result<Vec<_>, _>>();
-        let points = mounted.as_ref().map(|all| all.iter().map(Mounted::point).collect());
-        let points: Points = points.map_err(ToString::to_string);
-        (mounted.unwrap_or_default(), Some(points))
+        match containers.iter().map(Mounted::find).collect::<Result<Vec<_>, _>>() {
+            Ok(mounted) => {
+                let points = mounted.iter().map(Mounted::point).collect();
+                (mounted, Some(Points::All(points)))
+            }
+            Err(why) => (Vec::new(), Some(Points::Failed { why: why.to_string() })),
+        }
     } else {
         (Vec::new(), None)
     };
     let nodes = everywhere(session, points);
     let here = nodes.get(&session.topology.host).cloned();
     if session.mail.comm().rank() == Rank::ROOT {
-        let failed = nodes.iter().filter_map(|(host, points)| Some((host, points.as_ref().err()?)));
-        failed.for_each(|(host, why)| reporter.refuse(format!("{why} (on {host})")));
+        for (host, points) in &nodes {
+            if let Points::Failed { why } = points {
+                reporter.refuse(format!("{why} (on {host})"));
+            }
+        }
     }
-    let all_there = nodes.values().all(Result::is_ok);
-    let points = here.and_then(Result::ok).filter(|_| all_there)?;
+    let all_there = nodes.values().all(|points| matches!(points, Points::All(_)));
+    let Some(Points::All(points)) = here.filter(|_| all_there) else { return None };
     Some(resolver.with_containers(containers.into_iter().zip(points).collect(), mounted))
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::copying::{Copying, Phase, is_stopped};
+use super::node_errors::agree;
 use super::remove::Removal;
-use super::{agree, on_this_node};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::collective::{broadcast, gather};
@@ -42,8 +42,6 @@ pub(super) fn open(
             .map_err(|error| account::failure(Side::Source, &plan.source, b"", error))
     };
     let opened: Result<Vec<_>, Failure> = plan.roots.iter().zip(roots).map(open).collect();
-    let here = on_this_node(session);
-    let opened = opened.map_err(|failure| format!("{} {here}", reporter.words(&failure)));
     agree(session, opened, reporter).map(Some).ok_or(Exit::Unusable)
 }
 

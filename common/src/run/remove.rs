@@ -6,11 +6,11 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::copying::{Phase, is_stopped};
+use super::node_errors::{RankError, agree, on_this_node};
 use super::outputs::OutputError;
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    agree, announce, close, exit_for, find_stores, list_root, named, on_this_node, outputs, record,
-    select, threads_max,
+    announce, close, exit_for, find_stores, list_root, named, outputs, record, select, threads_max,
 };
 use crate::surface::again;
 use crate::surface::cli::CommonArgs;
@@ -177,15 +177,19 @@ fn open(
     let can = can?;
     let failed = can.iter().filter(|can| !**can).count() as u64;
     let meant = opened.into_iter().zip(can).filter_map(|(opened, can)| can.then_some(opened));
-    let here = on_this_node(session);
     let roots: Result<Vec<RemoveRoot>, NotRemovable> = meant.collect();
-    let roots = roots.map_err(|reason| match reason {
-        NotRemovable::Refused(why) => format!("{why} {here}"),
-        NotRemovable::Failed(failure) => format!("{} {here}", reporter.words(&failure)),
-    });
     let roots = agree(session, roots, reporter).filter(|roots| !roots.is_empty())?;
     let apart = is_root.then(|| are_apart(&roots, reporter));
     broadcast(session.mail, apart).then_some((roots, failed))
+}
+
+impl RankError for NotRemovable {
+    fn words(&self, session: &Session<'_, '_>, reporter: &Reporter) -> String {
+        match self {
+            Self::Refused(why) => format!("{why} {}", on_this_node(session)),
+            Self::Failed(failure) => failure.words(session, reporter),
+        }
+    }
 }
 
 /// Returns which roots can be opened; `None` where one must not be removed.

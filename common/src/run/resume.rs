@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use super::exit_of;
+use super::node_errors::{RankError, agree};
 use super::same_command::made_target;
 use super::shared_roots::is_shared_directory;
 use super::syncing::Syncing;
-use super::{agree, exit_of};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
@@ -56,6 +57,19 @@ pub(super) struct ResumeState {
     _locks: Option<[File; 2]>,
 }
 
+/// A journal that cannot be opened on this rank.
+struct NoJournal<'d> {
+    dir: &'d [u8],
+    error: io::Error,
+}
+
+impl RankError for NoJournal<'_> {
+    fn words(&self, session: &Session<'_, '_>, _: &Reporter) -> String {
+        let (shown, host, error) = (escaped(self.dir), &session.topology.host, &self.error);
+        format!("journal {shown}: {error} (on {host}); all ranks must share it")
+    }
+}
+
 /// Opens the journal on this rank. `None` on all ranks where one of them cannot; without a journal there is
 /// nothing to open.
 pub(super) fn open(
@@ -77,11 +91,7 @@ pub(super) fn open(
         return None;
     }
     let opened = Journal::open(as_path(&dir), job, session.mail.comm().rank());
-    let words = |error: io::Error| {
-        let (shown, host) = (escaped(&dir), &session.topology.host);
-        format!("journal {shown}: {error} (on {host}); all ranks must share it")
-    };
-    let opened = opened.map_err(words);
+    let opened = opened.map_err(|error| NoJournal { dir: &dir, error });
     let journal = agree(session, opened, reporter)?;
     if is_root {
         journal.enlist(options.job.id);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::side_errors::Troubles;
+use super::node_errors::{NodeErrors, RankError, agree};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
@@ -24,7 +24,7 @@ use posix::PosixStore;
 use store::opening::OpenAs;
 use store::{Dir, NewFile, StagedFile, Store};
 use types::entry::Attributes;
-use types::error::{Cause, Op, Result};
+use types::error::{Cause, Error, Op, Result};
 use types::limits;
 use types::operand::root_view::{Agreement, Discrepancy, RootView, Sureness};
 use types::operand::staged_name::staged_name;
@@ -66,14 +66,14 @@ impl<'r> SharedRoot<'r> {
 /// Findings of ranks, joined.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Findings {
-    side_errors: Troubles,
+    errors: NodeErrors,
     /// How far the roots that are alike are, in order.
     agreements: Vec<Option<Agreement>>,
 }
 
 impl Findings {
     fn join(&mut self, other: Self) {
-        self.side_errors.join(other.side_errors);
+        self.errors.join(other.errors);
         for (own, theirs) in self.agreements.iter_mut().zip(other.agreements) {
             match (own, theirs) {
                 (Some(own), Some(theirs)) => own.join(theirs),
@@ -88,7 +88,7 @@ impl Findings {
 #[derive(Serialize, Deserialize)]
 struct First {
     host: String,
-    views: Vec<std::result::Result<Option<RootView>, String>>,
+    views: Vec<Sight>,
 }
 
 const ADVICE: &str = "mount it there too, start the job without that node, or name a directory that all nodes share \
@@ -139,14 +139,27 @@ pub(super) fn is_shared_directory(
     if session.topology.ranks == 1 || assume_shared {
         return true;
     }
-    let opened = PosixStore::open(path, OpenAs::default()).map_err(|error| {
-        let (shown, host) = (escaped(shown), &session.topology.host);
-        let why = format!("{}: {} (on {host})", error.op, error.cause);
-        format!("\"{shown}\" is written by all nodes: {why}; name a directory that all nodes share")
-    });
-    let Some(store) = super::agree(session, opened, reporter) else { return false };
+    let opened = PosixStore::open(path, OpenAs::default());
+    let opened = opened.map_err(|error| NotWritable { shown, error });
+    let Some(store) = agree(session, opened, reporter) else { return false };
     let root = SharedRoot { shown, store: &store, entry: None, is_written: true };
     are_shared(session, &[root], &Selection::all(), assume_shared, reporter)
+}
+
+/// A directory that all ranks write into, and that cannot be opened on this one.
+struct NotWritable<'p> {
+    shown: &'p [u8],
+    error: Error,
+}
+
+impl RankError for NotWritable<'_> {
+    fn words(&self, session: &Session<'_, '_>, _: &Reporter) -> String {
+        let (shown, host, error) = (escaped(self.shown), &session.topology.host, &self.error);
+        format!(
+            "\"{shown}\" is written by all nodes: {}: {} (on {host}); name a directory that all nodes share",
+            error.op, error.cause
+        )
+    }
 }
 
 /// Counts roots that are not what they were, on any rank: what was missing in them had not vanished, and what
@@ -158,18 +171,18 @@ pub(super) fn lost(
     reporter: &mut Reporter,
 ) -> Tally {
     let takes_part = |point: &[u8]| selection.admits_below(point, true);
-    let (mut side_errors, mut tally) = (Troubles::default(), Tally::default());
+    let (mut errors, mut tally) = (NodeErrors::default(), Tally::default());
     for root in roots {
         let error = root.store.check_mounts(&takes_part).and_then(|()| is_there(root.store)).err();
         if let Some(error) = error {
             let (host, shown) = (&session.topology.host, root.words());
             let line = format!("{} \"{shown}\": {} (on {host})", error.op, error.cause);
-            side_errors.add_one_of_many(line);
+            errors.add_one_of_many(line);
             tally.failed += 1;
             tally.unread_directories += 1;
         }
     }
-    let lines = side_errors.of_all(session);
+    let lines = errors.of_all(session);
     if session.mail.comm().rank() == Rank::ROOT {
         for line in &lines {
             reporter.warn(line);
@@ -200,10 +213,7 @@ fn compare(
 ) -> std::result::Result<Vec<u32>, Vec<String>> {
     let takes_part =
         |point: &[u8]| !selection.is_one_file_system() && selection.admits_below(point, true);
-    let see = |root: &SharedRoot<'_>| {
-        let seen = root.store.view(root.entry, &takes_part);
-        seen.map_err(|error| format!("{}: {}", error.op, error.cause))
-    };
+    let see = |root: &SharedRoot<'_>| root.store.view(root.entry, &takes_part);
     let host = session.topology.host.clone();
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let first =
@@ -212,24 +222,24 @@ fn compare(
     let here = node_of(session, &first.host);
     let mut findings = Findings::default();
     for (root, theirs) in roots.iter().zip(&first.views) {
-        match agree(theirs, &see(root)) {
+        match compared(theirs, &see(root)) {
             Ok(agreement) => findings.agreements.push(agreement),
             Err(why) => {
                 findings.agreements.push(None);
-                findings.side_errors.add(session, why.line(&root.words(), &here, &first.host));
+                findings.errors.add(session, why.line(&root.words(), &here, &first.host));
             }
         }
     }
     let joined = reduce(session.mail, findings, Findings::join);
-    let outcome = joined.map(|Findings { mut side_errors, agreements }| {
+    let outcome = joined.map(|Findings { mut errors, agreements }| {
         for ((root, theirs), agreement) in roots.iter().zip(&first.views).zip(&agreements) {
             if let (Ok(Some(_)), Some(agreement)) = (theirs, agreement)
                 && let Err(why) = confirm(|| see(root), agreement)
             {
-                side_errors.add(session, why.line(&root.words(), "another node", &first.host));
+                errors.add(session, why.line(&root.words(), "another node", &first.host));
             }
         }
-        let lines = side_errors.into_lines();
+        let lines = errors.into_lines();
         if lines.is_empty() { Ok(marked(roots, &agreements)) } else { Err(lines) }
     });
     broadcast(session.mail, outcome)
@@ -254,7 +264,7 @@ fn marked(roots: &[SharedRoot<'_>], agreements: &[Option<Agreement>]) -> Vec<u32
 /// Why a root is not the same.
 enum RootProblem {
     /// Root that cannot be inspected here.
-    Unseen(String),
+    Unseen(Error),
     /// Root that is another directory.
     Another(Discrepancy),
 }
@@ -274,9 +284,10 @@ impl RootProblem {
     }
 }
 
-type Sight = std::result::Result<Option<RootView>, String>;
+/// A root as a rank sees it; without a view where the store has none to compare.
+type Sight = Result<Option<RootView>>;
 
-fn agree(first: &Sight, here: &Sight) -> std::result::Result<Option<Agreement>, RootProblem> {
+fn compared(first: &Sight, here: &Sight) -> std::result::Result<Option<Agreement>, RootProblem> {
     match (first, here) {
         (Ok(Some(first)), Ok(Some(here))) => {
             first.agree(here).map(Some).map_err(RootProblem::Another)
@@ -357,7 +368,7 @@ fn look_for_marks(
     let (host, left): (String, Vec<(u32, CString)>) =
         broadcast(session.mail, is_root.then(|| (session.topology.host.clone(), left)));
     let here = node_of(session, &host);
-    let mut side_errors = Troubles::default();
+    let mut errors = NodeErrors::default();
     for (number, name) in &left {
         let root = of(number);
         if let Err(error) = sees(root.store, name) {
@@ -366,10 +377,10 @@ fn look_for_marks(
                 "\"{shown}\" is not the same on all nodes: what {host} writes there is not seen on {here} ({why}); \
                  name a directory that all nodes share"
             );
-            side_errors.add(session, line);
+            errors.add(session, line);
         }
     }
-    let lines = side_errors.of_all(session);
+    let lines = errors.of_all(session);
     for (number, (_, mark)) in marks {
         if let Err(error) = mark.remove() {
             reporter.warn(&format!("{} in \"{}\": {}", error.op, of(&number).words(), error.cause));

@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 use super::copying::{Copying, Phase};
 use super::ending::Ending;
 use super::manifest::Manifest;
+use super::node_errors::agree;
 use super::resume::{self, Found, ResumeState};
 use super::shared_roots::{SharedRoot, are_shared, lost};
-use super::{
-    agree, find_stores, links, manifest, moving, named, on_this_node, record, select, threads_max,
-    verify,
-};
+use super::{find_stores, links, manifest, moving, named, record, select, threads_max, verify};
 use crate::surface::again;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
@@ -288,9 +286,6 @@ fn open_everywhere(
 ) -> Option<Vec<CopyRoot>> {
     let opened: Result<Vec<CopyRoot>, Failure> =
         plan.roots.iter().map(|root| root.open(resolver, options)).collect();
-    let here = on_this_node(session);
-    let words = |failure: &Failure| format!("{} {here}", reporter.words(failure));
-    let opened = opened.map_err(|failure| words(&failure));
     let opened = agree(session, opened, reporter);
     // Rank 0 has looked at all places.
     resolver.are_reached();

@@ -2,8 +2,8 @@
 
 use std::os::unix::ffi::OsStringExt;
 
+use super::super::node_errors::agree;
 use super::super::shared_roots::{SharedRoot, are_shared};
-use super::super::{agree, on_this_node};
 use super::WalkRequest;
 use crate::run::{named, repeats};
 use crate::surface::cli::CommonArgs;
@@ -150,8 +150,6 @@ fn open_everywhere(
     let can: Vec<bool> = broadcast(session.mail, can);
     let failed = can.iter().filter(|can| !**can).count() as u64;
     let meant = opened.into_iter().zip(can).filter_map(|(opened, can)| can.then_some(opened));
-    let here = on_this_node(session);
     let roots: Result<Vec<WalkRoot>, Failure> = meant.collect();
-    let roots = roots.map_err(|failure| format!("{} {here}", reporter.words(&failure)));
     agree(session, roots, reporter).map(|roots| (roots, failed))
 }
