@@ -27,7 +27,7 @@ use types::path::{Name, join};
 use crate::frame::{self, Frame, Greeting, VERSION};
 use crate::packing::Packer;
 use crate::protocol::{
-    Answer, At, Entered, Machine, Mounts, NewEntry, Part, Reply, Request, StagedAs, StatAs,
+    Answer, At, Entered, Machine, Mounts, NewEntry, Part, Reply, Request, RootIs, StagedAs, StatAs,
     checked_name,
 };
 use lists::Lists;
@@ -187,7 +187,7 @@ impl Agent {
             }
             Request::Ping => Ok(Answer::Done),
             Request::Root { root, path, open_as } => {
-                self.open_root(root, path, open_as).map(Answer::Metadata)
+                self.open_root(root, path, open_as).map(Answer::Root)
             }
             Request::StatPath { path, symlinks } => {
                 let metadata = self.paths.stat(&path, symlinks)?;
@@ -204,7 +204,6 @@ impl Agent {
                 Ok(Answer::Is(self.paths.is_below(&path, &above)))
             }
             Request::Lineage { path } => Ok(Answer::Lineage(self.paths.lineage(&path))),
-            Request::FoldsCase { root } => Ok(Answer::Is(self.root(root)?.store.folds_case())),
             Request::Sync { root } => self.root(root)?.store.sync().map(|()| Answer::Done),
             Request::View { root, entry } => {
                 let entry = entry.map(checked_name).transpose()?;
@@ -213,8 +212,7 @@ impl Agent {
             }
             Request::Mounts { root, entry } => {
                 let (root, entry) = (self.root(root)?, entry.map(checked_name).transpose()?);
-                let below = root.store.mounts_below(entry.as_deref());
-                Ok(Answer::Mounts(Mounts { below, is_reached: root.store.is_reached() }))
+                Ok(Answer::Mounts(mounts(&root.store, entry.as_deref())))
             }
             Request::Each { parts, .. } => self.reply_each(&parts, data, out).map(Answer::Each),
             other => self.reply_in_dir(other, data, out),
@@ -316,7 +314,7 @@ impl Agent {
         }
     }
 
-    fn open_root(&self, number: u32, path: Vec<u8>, open_as: OpenAs) -> Result<Metadata> {
+    fn open_root(&self, number: u32, path: Vec<u8>, open_as: OpenAs) -> Result<RootIs> {
         let mut transfer = open_as.transfer;
         // A file is synced once, by its last writer, unless others write it through other hosts.
         if !self.relative_devices.load(Ordering::SeqCst) {
@@ -325,10 +323,14 @@ impl Agent {
         let store = self.paths.open(&path, open_as)?;
         let pieces = self.paths.open(&path, OpenAs { transfer, ..open_as })?;
         let metadata = store.root_metadata()?;
-        let shown = self.shown(metadata, metadata.device);
+        let is = RootIs {
+            metadata: self.shown(metadata, metadata.device),
+            folds_case: store.folds_case(),
+            mounts: mounts(&store, None),
+        };
         let opened = OpenRoot { store, pieces, device: metadata.device, path };
         lock(&self.roots).insert(number, Arc::new(opened));
-        Ok(shown)
+        Ok(is)
     }
 
     fn root(&self, number: u32) -> Result<Arc<OpenRoot>> {
@@ -426,6 +428,11 @@ impl Agent {
         let is_relative = self.relative_devices.load(Ordering::SeqCst);
         if is_relative { device ^ root_device } else { device }
     }
+}
+
+/// Returns the mounts below a root, or below an entry of it.
+fn mounts(store: &PosixStore, entry: Option<&Name>) -> Mounts {
+    Mounts { below: store.mounts_below(entry), is_reached: store.is_reached() }
 }
 
 /// Returns the size of extended attributes in bytes.

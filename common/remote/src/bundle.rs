@@ -58,6 +58,14 @@ pub struct Ticket {
 #[derive(Default)]
 pub struct Outbox(Mutex<Option<Arc<Bundle>>>);
 
+/// Sends requests together, and returns the answer to each.
+pub fn ask_each(host: &Host, items: impl Iterator<Item = Item>) -> Vec<Result<Answer>> {
+    let outbox = Outbox::default();
+    let tickets: Vec<_> = items.map(|item| outbox.add(host, item)).collect();
+    outbox.send(host);
+    tickets.into_iter().map(|ticket| outbox.wait(host, ticket)?.0).collect()
+}
+
 impl Outbox {
     /// Adds a request. A message that has become large enough is sent.
     pub fn add(&self, host: &Host, item: Item) -> Ticket {

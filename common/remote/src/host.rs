@@ -19,8 +19,9 @@ use crate::connection::{Arrived, Broken, Connection, Pending};
 use crate::doors::Dial;
 use crate::exchange::lock;
 use crate::no_connection::{NoHost, Unprepared};
+use crate::paths::Answers;
 use crate::pool::{Pool, Unreachable, gone};
-use crate::protocol::{Answer, Machine, Request};
+use crate::protocol::{Answer, Machine, Reply, Request, RootIs};
 use crate::shell::ShellOptions;
 pub use machines::MachineFault;
 use machines::Machines;
@@ -63,6 +64,7 @@ pub struct Host {
     silence_max: Duration,
     /// Identifier of the host, which marks its device numbers.
     id: u64,
+    pub(crate) answers: Answers,
 }
 
 /// The connection by which a request was answered, as long as it is open.
@@ -104,6 +106,7 @@ impl Host {
             compress: settings.compress,
             silence_max: settings.silence_max,
             id,
+            answers: Answers::default(),
         }
     }
 
@@ -187,6 +190,21 @@ impl Host {
         Err(op.errno(libc::ENOTCONN))
     }
 
+    /// Sends a request as [`Host::ask_any`] does, and returns whether it was sent again: then an
+    /// earlier one may have been done.
+    ///
+    /// # Errors
+    /// As for [`Host::ask`].
+    pub(crate) fn ask_counted(&self, op: Op, request: &Request) -> Result<((Reply, Line), bool)> {
+        let is_repeated = std::cell::Cell::new(false);
+        let request = |attempt| {
+            is_repeated.set(attempt > 0);
+            request.clone()
+        };
+        let ((reply, _), line) = self.ask_from(0, op, &request, &[])?;
+        Ok(((reply, line), is_repeated.get()))
+    }
+
     /// Sends a request to all agents that are connected.
     ///
     /// # Errors
@@ -226,17 +244,18 @@ impl Host {
         }
     }
 
-    /// Opens a root on all connections. Returns its number and its metadata.
+    /// Opens a root on all connections. Returns its number and its state.
     ///
     /// # Errors
     /// Those of opening it.
-    pub fn open_root(&self, path: &[u8], open_as: OpenAs) -> Result<(u32, Metadata)> {
+    pub fn open_root(&self, path: &[u8], open_as: OpenAs) -> Result<(u32, RootIs)> {
+        self.answers.forget();
         let number = self.next_root.fetch_add(1, Ordering::Relaxed);
         self.connection().map_err(|_| self.given_up(Op::Open))?;
-        let mut found: Option<(Metadata, Seen)> = None;
+        let mut found: Option<(RootIs, Seen)> = None;
         let _held = self.pool.hold();
         for connection in self.pool.all() {
-            let (metadata, seen) = match self.open_by(&connection, number, path, open_as) {
+            let (root, seen) = match self.open_by(&connection, number, path, open_as) {
                 Ok(opened) => opened,
                 Err(Unopened::Broken) => continue,
                 Err(Unopened::Error(error)) => return Err(error),
@@ -245,12 +264,12 @@ impl Host {
                 first.agree(&seen).map_err(|why| refused(&why))?;
             } else {
                 self.check_others(&connection, &seen)?;
-                found = Some((metadata, seen));
+                found = Some((root, seen));
             }
         }
-        let (metadata, seen) = found.ok_or_else(|| Op::Open.errno(libc::ENOTCONN))?;
+        let (root, seen) = found.ok_or_else(|| Op::Open.errno(libc::ENOTCONN))?;
         lock(&self.roots).push(RootOf { number, path: path.to_vec(), open_as, seen });
-        Ok((number, self.shown(metadata)))
+        Ok((number, RootIs { metadata: self.shown(root.metadata), ..root }))
     }
 
     /// Opens a root on one connection.
@@ -260,14 +279,14 @@ impl Host {
         root: u32,
         path: &[u8],
         open_as: OpenAs,
-    ) -> std::result::Result<(Metadata, Seen), Unopened> {
+    ) -> std::result::Result<(RootIs, Seen), Unopened> {
         let ask = |request: &Request| -> std::result::Result<Answer, Unopened> {
             let (reply, _) = connection.ask(request, &[]).map_err(|Broken| Unopened::Broken)?;
             reply.map_err(Unopened::Error)
         };
         let odd = || Unopened::Error(malformed(Op::Open));
         let opened = ask(&Request::Root { root, path: path.to_vec(), open_as })?;
-        let Answer::Metadata(metadata) = opened else { return Err(odd()) };
+        let Answer::Root(is) = opened else { return Err(odd()) };
         let view = if self.has_several_doors() {
             let Answer::View(view) = ask(&Request::View { root, entry: None })? else {
                 return Err(odd());
@@ -276,7 +295,8 @@ impl Host {
         } else {
             None
         };
-        Ok((metadata, Seen { inode: metadata.inode, view }))
+        let inode = is.metadata.inode;
+        Ok((is, Seen { inode, view }))
     }
 
     /// Verifies that another root is on the file system of those that are open, where there are
@@ -307,6 +327,11 @@ impl Host {
     /// Returns metadata whose device number is one of this host.
     pub fn shown(&self, metadata: Metadata) -> Metadata {
         Metadata { device: metadata.device ^ self.id, ..metadata }
+    }
+
+    /// Returns whether metadata is of an entry of this host.
+    pub(crate) fn has_shown(&self, metadata: &Metadata) -> bool {
+        (metadata.device ^ self.id) >> 63 == 0
     }
 
     /// Returns a connection for a request.

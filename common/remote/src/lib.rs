@@ -18,6 +18,7 @@ pub mod host;
 pub mod known;
 pub mod no_connection;
 pub mod packing;
+pub mod paths;
 pub mod pool;
 pub mod protocol;
 pub mod shell;

@@ -172,8 +172,6 @@ pub enum Request {
     IsBelow { path: Vec<u8>, above: Metadata },
     /// The directory at a path, with those above it.
     Lineage { path: Vec<u8> },
-    /// Tells whether names that differ only in case collide.
-    FoldsCase { root: u32 },
     /// Syncs a tree to storage.
     Sync { root: u32 },
     /// Mounts below a root, or below an entry of it.
@@ -283,7 +281,6 @@ impl Request {
             | Self::RealPath { .. }
             | Self::IsBelow { .. }
             | Self::Lineage { .. }
-            | Self::FoldsCase { .. }
             | Self::Sync { .. }
             | Self::View { .. }
             | Self::Mounts { .. }
@@ -358,6 +355,17 @@ pub struct Mounts {
     pub is_reached: bool,
 }
 
+/// A root that was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootIs {
+    /// Metadata of it.
+    pub metadata: Metadata,
+    /// True if names that differ only in case collide.
+    pub folds_case: bool,
+    /// Mounts below it.
+    pub mounts: Mounts,
+}
+
 /// The machine that an agent runs on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -409,6 +417,7 @@ pub enum Answer {
     Mounts(Mounts),
     Machine(Machine),
     Lineage(Option<Lineage>),
+    Root(RootIs),
     Made {
         is_new: bool,
         entered: Option<Entered>,

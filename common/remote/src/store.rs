@@ -9,18 +9,17 @@ mod staged;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ::store::opening::{OpenAs, Symlinks};
+use ::store::opening::OpenAs;
 use ::store::{Capabilities, Dir, Made, Store};
-use types::entry::{Attributes, Kind, Metadata, Preserved};
+use types::entry::{Attributes, Metadata, Preserved};
 use types::error::{Cause, Op, Result};
 use types::limits::SERVER_CLOCK_BEHIND_MAX;
-use types::operand::lineage::Lineage;
 use types::operand::root_view::RootView;
 use types::path::{Name, RelPath};
 
-use crate::bundle::{Item, Outbox};
-use crate::host::{Host, Line, malformed};
-use crate::protocol::{Answer, At, Mounts, Reply, Request, StatAs};
+use crate::bundle::{Item, Outbox, ask_each};
+use crate::host::{Host, malformed};
+use crate::protocol::{Answer, At, Mounts, Request, RootIs, StatAs};
 use dir::RemoteDir;
 pub use dir::renamed;
 use made::JustMade;
@@ -39,9 +38,9 @@ use answered;
 /// A tree on another host.
 pub struct RemoteStore {
     root: Arc<Root>,
-    metadata: Metadata,
+    /// State of the root when it was opened.
+    opened: RootIs,
     watched: OnceLock<Watched>,
-    folds_case: OnceLock<bool>,
 }
 
 /// Mounts below the root as they were, or the reason for which they are not known.
@@ -86,86 +85,6 @@ impl Root {
     }
 }
 
-/// Sends a request, and tells whether it was sent again: then an earlier one may have been done.
-fn ask_counted(host: &Host, op: Op, request: &Request) -> Result<((Reply, Line), bool)> {
-    let is_repeated = std::cell::Cell::new(false);
-    let request = |attempt| {
-        is_repeated.set(attempt > 0);
-        request.clone()
-    };
-    let ((reply, _), line) = host.ask_from(0, op, &request, &[])?;
-    Ok(((reply, line), is_repeated.get()))
-}
-
-/// Sends requests together, and returns the answer to each.
-fn ask_all(host: &Host, items: impl Iterator<Item = Item>) -> Vec<Result<Answer>> {
-    let outbox = Outbox::default();
-    let tickets: Vec<_> = items.map(|item| outbox.add(host, item)).collect();
-    outbox.send(host);
-    tickets.into_iter().map(|ticket| outbox.wait(host, ticket)?.0).collect()
-}
-
-/// Sends a request about a path as the operator wrote it.
-fn ask_path(host: &Host, op: Op, request: &Request) -> Result<Answer> {
-    host.ask(op, &|_| request.clone(), &[])?.0
-}
-
-/// Returns the metadata of what is at a path of a host.
-///
-/// # Errors
-/// Those of stat(2) there, and of the connection.
-pub fn stat_path(host: &Host, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
-    let answer = ask_path(host, Op::Stat, &Request::StatPath { path: path.to_vec(), symlinks })?;
-    answered!(Op::Stat, answer, Answer::Metadata(metadata) => host.shown(metadata))
-}
-
-/// Creates the directory at a path of a host.
-///
-/// # Errors
-/// Those of mkdir(2) there, and of the connection.
-pub fn make_dir_path(host: &Host, path: &[u8], mode: u32) -> Result<()> {
-    let request = Request::MakePath { path: path.to_vec(), mode };
-    match ask_counted(host, Op::MakeDir, &request)? {
-        ((Err(error), _), true) if error.cause == Cause::System(libc::EEXIST) => {
-            let is_made = stat_path(host, path, Symlinks::Keep)?.kind == Kind::Directory;
-            if is_made { Ok(()) } else { Err(error) }
-        }
-        ((other, _), _) => other.map(drop),
-    }
-}
-
-/// Removes the directory at a path of a host, if it is empty.
-///
-/// # Errors
-/// Those of rmdir(2) there, and of the connection.
-pub fn remove_dir_path(host: &Host, path: &[u8]) -> Result<()> {
-    ask_path(host, Op::Remove, &Request::RemovePath { path: path.to_vec() }).map(drop)
-}
-
-/// Returns whether the directory at a path of a host is `above`, or below it.
-pub fn is_below(host: &Host, path: &[u8], above: &Metadata) -> bool {
-    let above = host.shown(*above);
-    let answer = ask_path(host, Op::Stat, &Request::IsBelow { path: path.to_vec(), above });
-    matches!(answer, Ok(Answer::Is(true)))
-}
-
-/// Returns the directory at a path of a host, with those above it; `None` where there is no such
-/// directory.
-pub fn lineage(host: &Host, path: &[u8]) -> Option<Lineage> {
-    match ask_path(host, Op::Stat, &Request::Lineage { path: path.to_vec() }) {
-        Ok(Answer::Lineage(lineage)) => lineage,
-        _ => None,
-    }
-}
-
-/// Returns the path of a directory of a host, without symbolic links.
-pub fn real_path(host: &Host, path: &[u8]) -> Option<Vec<u8>> {
-    match ask_path(host, Op::Stat, &Request::RealPath { path: path.to_vec() }) {
-        Ok(Answer::Path(path)) => path,
-        _ => None,
-    }
-}
-
 impl RemoteStore {
     /// Opens the directory at a path of a host.
     ///
@@ -173,7 +92,7 @@ impl RemoteStore {
     /// Those of opening it there, and of the connection.
     pub fn open(host: &Arc<Host>, path: &[u8], open_as: OpenAs) -> Result<Self> {
         use types::content::transfer::{Durable, Rewriting};
-        let (number, metadata) = host.open_root(path, open_as)?;
+        let (number, opened) = host.open_root(path, open_as)?;
         let root = Root {
             host: Arc::clone(host),
             number,
@@ -182,12 +101,7 @@ impl RemoteStore {
             outbox: Outbox::default(),
             made: JustMade::default(),
         };
-        Ok(Self {
-            root: Arc::new(root),
-            metadata,
-            watched: OnceLock::new(),
-            folds_case: OnceLock::new(),
-        })
+        Ok(Self { root: Arc::new(root), opened, watched: OnceLock::new() })
     }
 
     fn looking(&self, path: &RelPath) -> Request {
@@ -197,17 +111,20 @@ impl RemoteStore {
     fn mounts(&self, entry: Option<Vec<u8>>) -> Result<Mounts> {
         let request = Request::Mounts { root: self.root.number, entry };
         let answer = self.root.ask(Op::List, &request)?;
-        let mounts = answered!(Op::List, answer, Answer::Mounts(mounts) => mounts)?;
-        // Each of several hosts has device numbers of its own.
+        answered!(Op::List, answer, Answer::Mounts(mounts) => self.comparable(mounts))
+    }
+
+    /// Returns mounts without their devices where each of several hosts has numbers of its own.
+    fn comparable(&self, mounts: Mounts) -> Mounts {
         let is_one = !self.root.host.has_several_doors();
         let below = mounts.below.into_iter();
         let below = below.map(|(point, device)| (point, if is_one { device } else { 0 })).collect();
-        Ok(Mounts { below, ..mounts })
+        Mounts { below, ..mounts }
     }
 
     /// Returns the metadata of the root when it was opened.
     pub fn root_metadata(&self) -> &Metadata {
-        &self.metadata
+        &self.opened.metadata
     }
 }
 
@@ -221,7 +138,7 @@ impl Store for RemoteStore {
     }
 
     fn device(&self) -> Result<u64> {
-        Ok(self.metadata.device)
+        Ok(self.opened.metadata.device)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -229,9 +146,7 @@ impl Store for RemoteStore {
     }
 
     fn folds_case(&self) -> bool {
-        let request = Request::FoldsCase { root: self.root.number };
-        let asked = || matches!(self.root.ask(Op::Stat, &request), Ok(Answer::Is(true)));
-        *self.folds_case.get_or_init(asked)
+        self.opened.folds_case
     }
 
     fn sync(&self) -> Result<()> {
@@ -252,7 +167,7 @@ impl Store for RemoteStore {
         let looks = paths.iter().map(|path| Item::plain(Op::Stat, self.looking(path)));
         let shown = |metadata| self.root.host.shown(metadata);
         let seen = |answer| answered!(Op::Stat, answer, Answer::Metadata(seen) => shown(seen));
-        ask_all(&self.root.host, looks).into_iter().map(|answer| seen(answer?)).collect()
+        ask_each(&self.root.host, looks).into_iter().map(|answer| seen(answer?)).collect()
     }
 
     fn set_each(&self, directories: &[(RelPath, Attributes)]) -> Vec<Result<Preserved>> {
@@ -261,7 +176,7 @@ impl Store for RemoteStore {
             Item::plain(Op::SetMode, Request::SetAttributes { dir, entry: None, attributes })
         };
         let kept = |answer| answered!(Op::SetMode, answer, Answer::Preserved(kept) => kept);
-        let answers = ask_all(&self.root.host, directories.iter().map(set));
+        let answers = ask_each(&self.root.host, directories.iter().map(set));
         answers.into_iter().map(|answer| kept(answer?)).collect()
     }
 
@@ -289,7 +204,11 @@ impl Store for RemoteStore {
     fn watch(&self, entry: Option<&Name>) {
         self.watched.get_or_init(|| {
             let entry = entry.map(|name| name.to_bytes().to_vec());
-            Watched { mounts: self.mounts(entry.clone()), entry }
+            let mounts = match &entry {
+                Some(_) => self.mounts(entry.clone()),
+                None => Ok(self.comparable(self.opened.mounts.clone())),
+            };
+            Watched { entry, mounts }
         });
     }
 

@@ -5,6 +5,7 @@ mod bundles;
 mod compressed;
 mod lost_answers;
 mod messages;
+mod paths;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use remote::agent::{AgentOptions, serve};
 use remote::connection::Link;
 use remote::frame::{self, Greeting};
 use remote::host::{Host, HostSettings};
-use remote::protocol::{Answer, Entered, ListedEntry, Machine, Page, Reply, Request};
+use remote::protocol::{
+    Answer, Entered, ListedEntry, Machine, Mounts, Page, Reply, Request, RootIs,
+};
 use remote::store::RemoteStore;
 use store::opening::{OpenAs, Symlinks};
 use store::{NewFile, Store};
@@ -194,8 +197,10 @@ fn with_settings(
                         framed(frame.id, &Ok(Answer::Machine(Machine::own())), b"")
                     }
                     Request::Root { .. } => {
-                        let root = Answer::Metadata(metadata(Kind::Directory));
-                        framed(frame.id, &Ok(root), b"")
+                        let mounts = Mounts { below: Vec::new(), is_reached: true };
+                        let metadata = metadata(Kind::Directory);
+                        let root = RootIs { metadata, folds_case: false, mounts };
+                        framed(frame.id, &Ok(Answer::Root(root)), b"")
                     }
                     request => answer(&request, frame.id),
                 };

@@ -685,6 +685,9 @@ pub const BYTES_ON_THEIR_WAY: u64 = 2 * REMOTE_BUNDLE_BYTES_MAX as u64;
 /// Requests, or answers, in bytes that travel in one message together: a few files of
 /// [`REMOTE_WHOLE_BYTES_MAX`], and no more than what a thread holds anyway.
 pub const REMOTE_BUNDLE_BYTES_MAX: usize = 512 << 10;
+/// Age up to which an answer about a path is used that was fetched with another one, before the job
+/// begins: what is opened later is compared with it.
+pub const REMOTE_ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
 /// Threads of an agent.
 pub const REMOTE_AGENT_THREADS: usize = 64;
 /// Requests that wait for a thread of an agent before it reads no further ones.

@@ -179,28 +179,28 @@ impl Reached {
 
     pub fn stat(&self, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
         match self {
-            Self::Agent(host) => remote::store::stat_path(host, path, symlinks),
+            Self::Agent(host) => remote::paths::stat(host, path, symlinks),
             Self::Sftp(host) => sftp::store::stat_path(host, path, symlinks),
         }
     }
 
     pub fn make_dir(&self, path: &[u8], mode: u32) -> Result<()> {
         match self {
-            Self::Agent(host) => remote::store::make_dir_path(host, path, mode),
+            Self::Agent(host) => remote::paths::make_dir(host, path, mode),
             Self::Sftp(host) => sftp::store::make_dir_path(host, path, mode),
         }
     }
 
     pub fn remove_dir(&self, path: &[u8]) -> Result<()> {
         match self {
-            Self::Agent(host) => remote::store::remove_dir_path(host, path),
+            Self::Agent(host) => remote::paths::remove_dir(host, path),
             Self::Sftp(host) => sftp::store::remove_dir_path(host, path),
         }
     }
 
     pub fn is_below(&self, path: &[u8], above: &Metadata) -> bool {
         match self {
-            Self::Agent(host) => remote::store::is_below(host, path, above),
+            Self::Agent(host) => remote::paths::is_below(host, path, above),
             Self::Sftp(host) => sftp::store::is_below(host, path, above),
         }
     }
@@ -208,7 +208,7 @@ impl Reached {
     /// Returns the directory at a path there with those above it, where its host tells them.
     pub fn lineage(&self, path: &[u8]) -> Option<Lineage> {
         match self {
-            Self::Agent(host) => remote::store::lineage(host, path),
+            Self::Agent(host) => remote::paths::lineage(host, path),
             // The protocol has nothing by which a directory is recognised.
             Self::Sftp(_) => None,
         }
@@ -216,7 +216,7 @@ impl Reached {
 
     pub fn real_path(&self, path: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Self::Agent(host) => remote::store::real_path(host, path),
+            Self::Agent(host) => remote::paths::real_path(host, path),
             Self::Sftp(host) => sftp::store::real_path(host, path),
         }
     }

@@ -17,7 +17,7 @@ use types::path::{Name, RelPath};
 use super::ahead::Ahead;
 use super::file::RemoteFile;
 use super::staged::RemoteStaged;
-use super::{Root, answered, ask_counted};
+use super::{Root, answered};
 use crate::bundle::Item;
 use crate::host::{Line, malformed};
 use crate::known::{Entry, Known};
@@ -113,7 +113,7 @@ impl RemoteDir {
         };
         let name_bytes = name.to_bytes().to_vec();
         let request = Request::MakeDir { dir: root.at(&parent), name: name_bytes, mode };
-        let ((reply, line), is_repeated) = ask_counted(&root.host, Op::MakeDir, &request)?;
+        let ((reply, line), is_repeated) = root.host.ask_counted(Op::MakeDir, &request)?;
         let (is_new, entered) = answered!(
             Op::MakeDir, reply?, Answer::Made { is_new, entered } => (is_new, entered)
         )?;
@@ -456,7 +456,7 @@ impl Dir for RemoteDir {
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
         self.changes(name);
         let request = Request::Remove { dir: self.at(), name: name.to_bytes().to_vec(), kind };
-        match ask_counted(&self.root.host, Op::Remove, &request)? {
+        match self.root.host.ask_counted(Op::Remove, &request)? {
             ((Err(error), _), true) if error.cause.is_vanished() => Ok(()),
             ((removed, _), _) => removed.map(drop),
         }
@@ -466,7 +466,7 @@ impl Dir for RemoteDir {
         let Some(from) = self.beside(other) else { return Ok(false) };
         self.changes(name);
         let request = Request::LinkFrom { dir: self.at(), from, name: name.to_bytes().to_vec() };
-        match ask_counted(&self.root.host, Op::Link, &request)? {
+        match self.root.host.ask_counted(Op::Link, &request)? {
             ((Err(error), _), true) if error.cause == Cause::System(libc::EEXIST) => {
                 let is_made = self.stat(name)?.is_same_file(&other.stat(name)?);
                 if is_made { Ok(true) } else { Err(error) }

@@ -76,7 +76,7 @@ fn what_was_done_and_not_answered_is_not_taken_for_what_was_there() {
     let host = losing(|request| matches!(request, Request::MakePath { .. }), || ());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new");
-    let made = remote::store::make_dir_path(&host, path.as_os_str().as_encoded_bytes(), 0o755);
+    let made = remote::paths::make_dir(&host, path.as_os_str().as_encoded_bytes(), 0o755);
     assert_eq!((made, path.is_dir()), (Ok(()), true));
 }
 
