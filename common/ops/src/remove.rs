@@ -33,7 +33,7 @@ use sched::context::TaskContext;
 use sched::job::Job;
 use store::{Dir, Store};
 use types::entry::{Hint, Kind, Metadata, Time};
-use types::error::{At, Cause, Error, Failure, Op, Result, Side, SideError};
+use types::error::{At, Cause, Error, Op, Result, Side, SideError};
 use types::listed::change::{Action, Change, Reason, RecordFormat};
 use types::listed::line::{LineFormat, write_plan};
 use types::outcome::event::Event;
@@ -412,6 +412,10 @@ impl Job for RemoveJob<'_> {
 }
 
 impl Visitor for RemoveJob<'_> {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
     fn source(&self, root: u32) -> &dyn Store {
         &*self.root(root).store
     }
@@ -422,16 +426,6 @@ impl Visitor for RemoveJob<'_> {
 
     fn named(&self) -> Option<&Named> {
         self.named
-    }
-
-    fn list_failed(
-        &self,
-        failure: Failure,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
-    ) {
-        worker.tally.unread_directories += 1;
-        self.account.fail(failure, worker, context);
     }
 
     fn enter(

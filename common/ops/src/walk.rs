@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use account::{Account, Gathered};
 use ahead::Ahead;
 use batch::NameBatch;
 use dir_ref::{DirRef, Rights, Trees};
@@ -43,6 +44,7 @@ use types::error::{At, Cause, Error, Failure, Op, Side, SideError};
 use types::limits;
 use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
+use types::outcome::event::Event;
 use types::path::Name;
 use watch::Watch;
 
@@ -66,7 +68,10 @@ pub enum WalkTask {
 }
 
 /// An operation on the entries of a walk.
-pub trait Visitor: Job<Task: From<WalkTask>> {
+pub trait Visitor: Job<Task: From<WalkTask>, Event = Event, Worker: AsMut<Gathered>> {
+    /// Returns the counts of this rank.
+    fn account(&self) -> &Account;
+
     /// Returns the tree that a root index stands for.
     fn source(&self, root: u32) -> &dyn Store;
 
@@ -109,11 +114,6 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         None
     }
 
-    /// Takes the metadata of the entry visited last, if the visitor has inspected it.
-    fn take_seen(&self, _worker: &mut Self::Worker) -> Option<Metadata> {
-        None
-    }
-
     /// Returns whether to visit an entry of a directory that is listed again.
     fn is_news(&self, dir_ref: &DirRef, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         self.watch(dir_ref).is_none_or(|watch| {
@@ -151,7 +151,11 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         failure: Failure,
         worker: &mut Self::Worker,
         context: &TaskContext<'_, Self>,
-    );
+    ) {
+        let gathered = worker.as_mut();
+        gathered.tally.unread_directories += 1;
+        self.account().fail(failure, gathered, context);
+    }
 
     /// Enters a directory, before any of its entries is visited. `Err` excludes its entries; the
     /// visitor has reported why.
@@ -199,9 +203,6 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         [None, None]
     }
 
-    /// Adds what this thread has counted to the counts of its rank, in the middle of a long task.
-    fn settle(&self, _worker: &mut Self::Worker) {}
-
     /// Counts names of a directory that this thread has read.
     fn listed(&self, _names: u64, _worker: &mut Self::Worker) {}
 
@@ -233,7 +234,17 @@ pub struct Visit<'v> {
     pub in_order: bool,
 }
 
-impl Visit<'_> {
+impl<'v> Visit<'v> {
+    /// Creates the visit of an entry that was visited before, or is known without a listing.
+    pub fn again(
+        dir_ref: &'v Arc<DirRef>,
+        dir: &'v Arc<dyn Dir>,
+        name: &'v Name,
+        hint: Hint,
+    ) -> Self {
+        Self { dir_ref, dir, counterpart: None, name, hint, in_order: false }
+    }
+
     /// Opens the directory in the other tree.
     pub fn target_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>, Error> {
         self.counterpart.map_or_else(|| self.dir_ref.target_dir(store), |dir| Ok(Arc::clone(dir)))
@@ -538,7 +549,7 @@ fn visit_first<V: Visitor>(
             return visited;
         }
         if let Some(watch) = visitor.watch(dir_ref) {
-            let seen = visitor.take_seen(worker);
+            let seen = worker.as_mut().seen.take();
             watch.dealt_with(&entry, visited, seen, walked_store(visitor, dir_ref));
         }
         if matches!(visited, Visited::Directory | Visited::NewDirectory) {

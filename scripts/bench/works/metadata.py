@@ -25,6 +25,9 @@ class Tree:
 
     def __init__(self, work, name, peers):
         self.source, self.target, self.name, self.peers = f"{work}/source", f"{work}/target", name, peers
+        # Both trees with the slash by which rsync names what is in a directory.
+        self.contents = (f"{self.source}/", f"{self.target}/")
+        self.ours, self.mfu, self.other = peers.ours, peers.mfu, peers.other
         self.entries = trees.small_files(self.source, DIRECTORIES, FILES, SIZE)
 
     def contest(self, title, commands, counted, before=lambda: None):
@@ -32,31 +35,29 @@ class Tree:
         return Contest(title, self.name, commands, self.entries, before=before, counted=counted, env=env).hold()
 
     def walk(self):
-        ours, mfu, other, source = self.peers.ours, self.peers.mfu, self.peers.other, self.source
         commands = {
-            "dwalk": ours("dwalk", "-q", source),
-            "dwalk, 2 ranks": ours("dwalk", "-q", source, ranks=2),
-            "mpiFileUtils dwalk": mfu("dwalk", "-q", source),
-            "mpiFileUtils dwalk, 2 ranks": mfu("dwalk", "-q", source, ranks=2),
-            "find -printf %s": other("find", source, "-printf", "%s\\n"),
-            "ls -lR": other("ls", "-lR", source),
-            "rclone size": other("rclone", "size", source),
+            "dwalk": self.ours("dwalk", "-q", self.source),
+            "dwalk, 2 ranks": self.ours("dwalk", "-q", self.source, ranks=2),
+            "mpiFileUtils dwalk": self.mfu("dwalk", "-q", self.source),
+            "mpiFileUtils dwalk, 2 ranks": self.mfu("dwalk", "-q", self.source, ranks=2),
+            "find -printf %s": self.other("find", self.source, "-printf", "%s\\n"),
+            "ls -lR": self.other("ls", "-lR", self.source),
+            "rclone size": self.other("rclone", "size", self.source),
         }
         counted = ("dwalk", "mpiFileUtils dwalk", "find -printf %s", "ls -lR")
         return self.contest("Walk with the metadata of each entry", commands, counted)
 
     def copy(self):
-        ours, mfu, other, source, target = self.peers.ours, self.peers.mfu, self.peers.other, self.source, self.target
         commands = {
-            "dcp -p": ours("dcp", "-q", "-p", source, target),
-            "dcp -p, 2 ranks": ours("dcp", "-q", "-p", source, target, ranks=2),
-            "mpiFileUtils dcp -p": mfu("dcp", "-q", "-p", source, target),
-            "mpiFileUtils dcp -p, 2 ranks": mfu("dcp", "-q", "-p", source, target, ranks=2),
-            "cp -a": other("cp", "-a", source, target),
-            "rsync -a": other("rsync", "-a", f"{source}/", target),
-            "fpsync -n 2": other("fpsync", "-n", "2", "-t", f"{target}.fpsync", f"{source}/", f"{target}/"),
-            "rclone copy --metadata": other("rclone", "copy", "--metadata", source, target),
-            "juicefs sync --perms": other("juicefs", "sync", "-q", "--dirs", "--perms", f"{source}/", f"{target}/"),
+            "dcp -p": self.ours("dcp", "-q", "-p", self.source, self.target),
+            "dcp -p, 2 ranks": self.ours("dcp", "-q", "-p", self.source, self.target, ranks=2),
+            "mpiFileUtils dcp -p": self.mfu("dcp", "-q", "-p", self.source, self.target),
+            "mpiFileUtils dcp -p, 2 ranks": self.mfu("dcp", "-q", "-p", self.source, self.target, ranks=2),
+            "cp -a": self.other("cp", "-a", self.source, self.target),
+            "rsync -a": self.other("rsync", "-a", f"{self.source}/", self.target),
+            "fpsync -n 2": self.other("fpsync", "-n", "2", "-t", f"{self.target}.fpsync", *self.contents),
+            "rclone copy --metadata": self.other("rclone", "copy", "--metadata", self.source, self.target),
+            "juicefs sync --perms": self.other("juicefs", "sync", "-q", "--dirs", "--perms", *self.contents),
         }
         counted = ("dcp -p", "mpiFileUtils dcp -p", "cp -a", "rsync -a", "rclone copy --metadata")
         return self.contest("Copy of small files", commands, counted, self.remove_target)
@@ -75,56 +76,52 @@ class Tree:
         self.remove_target()
 
     def nothing_to_do(self):
-        ours, mfu, other, source, target = self.peers.ours, self.peers.mfu, self.peers.other, self.source, self.target
         commands = {
-            "dsync": ours("dsync", "-q", source, target),
-            "dsync --xattrs none": ours("dsync", "-q", "--xattrs", "none", source, target),
-            "mpiFileUtils dsync": mfu("dsync", "-q", source, target),
-            "rsync -a": other("rsync", "-a", f"{source}/", f"{target}/"),
-            "rsync -aAX": other("rsync", "-aAX", f"{source}/", f"{target}/"),
-            "rclone sync": other("rclone", "sync", source, target),
-            "juicefs sync --perms": other("juicefs", "sync", "-q", "--dirs", "--perms", f"{source}/", f"{target}/"),
+            "dsync": self.ours("dsync", "-q", self.source, self.target),
+            "dsync --xattrs none": self.ours("dsync", "-q", "--xattrs", "none", self.source, self.target),
+            "mpiFileUtils dsync": self.mfu("dsync", "-q", self.source, self.target),
+            "rsync -a": self.other("rsync", "-a", *self.contents),
+            "rsync -aAX": self.other("rsync", "-aAX", *self.contents),
+            "rclone sync": self.other("rclone", "sync", self.source, self.target),
+            "juicefs sync --perms": self.other("juicefs", "sync", "-q", "--dirs", "--perms", *self.contents),
         }
         counted = ("dsync", "dsync --xattrs none", "mpiFileUtils dsync", "rsync -a", "rsync -aAX", "rclone sync")
         return self.contest("Synchronise without changes", commands, counted)
 
     def compare_metadata(self):
-        ours, mfu, other, source, target = self.peers.ours, self.peers.mfu, self.peers.other, self.source, self.target
         commands = {
-            "dcmp --lite": ours("dcmp", "-q", "--lite", source, target),
-            "mpiFileUtils dcmp --lite": mfu("dcmp", "-q", "--lite", source, target),
-            "rsync -an": other("rsync", "-an", f"{source}/", f"{target}/"),
-            "rclone check --size-only": other("rclone", "check", "-q", "--size-only", source, target),
+            "dcmp --lite": self.ours("dcmp", "-q", "--lite", self.source, self.target),
+            "mpiFileUtils dcmp --lite": self.mfu("dcmp", "-q", "--lite", self.source, self.target),
+            "rsync -an": self.other("rsync", "-an", *self.contents),
+            "rclone check --size-only": self.other("rclone", "check", "-q", "--size-only", self.source, self.target),
         }
         counted = ("dcmp --lite", "mpiFileUtils dcmp --lite", "rsync -an")
         return self.contest("Compare metadata", commands, counted)
 
     def compare_content(self):
-        ours, mfu, other, source, target = self.peers.ours, self.peers.mfu, self.peers.other, self.source, self.target
         commands = {
-            "dcmp": ours("dcmp", "-q", source, target),
-            "mpiFileUtils dcmp": mfu("dcmp", "-q", source, target),
-            "diff -r": other("diff", "-r", "--no-dereference", source, target),
-            "rsync -anc": other("rsync", "-anc", f"{source}/", f"{target}/"),
-            "rclone check --download": other("rclone", "check", "-q", "--download", source, target),
+            "dcmp": self.ours("dcmp", "-q", self.source, self.target),
+            "mpiFileUtils dcmp": self.mfu("dcmp", "-q", self.source, self.target),
+            "diff -r": self.other("diff", "-r", "--no-dereference", self.source, self.target),
+            "rsync -anc": self.other("rsync", "-anc", *self.contents),
+            "rclone check --download": self.other("rclone", "check", "-q", "--download", self.source, self.target),
         }
         counted = ("dcmp", "mpiFileUtils dcmp", "diff -r", "rsync -anc")
         return self.contest("Compare content", commands, counted)
 
     def delete(self):
         """Each run deletes a copy of its own, of empty files: reading them is no part of it."""
-        ours, mfu, other, target = self.peers.ours, self.peers.mfu, self.peers.other, self.target
         commands = {
-            "drm": ours("drm", "-q", target),
-            "drm, 2 ranks": ours("drm", "-q", target, ranks=2),
-            "mpiFileUtils drm": mfu("drm", "-q", target),
-            "mpiFileUtils drm, 2 ranks": mfu("drm", "-q", target, ranks=2),
-            "rm -r": other("rm", "-r", target),
+            "drm": self.ours("drm", "-q", self.target),
+            "drm, 2 ranks": self.ours("drm", "-q", self.target, ranks=2),
+            "mpiFileUtils drm": self.mfu("drm", "-q", self.target),
+            "mpiFileUtils drm, 2 ranks": self.mfu("drm", "-q", self.target, ranks=2),
+            "rm -r": self.other("rm", "-r", self.target),
         }
 
         def before():
-            trees.remove(target)
-            trees.small_files(target, DIRECTORIES, FILES, 0)
+            trees.remove(self.target)
+            trees.small_files(self.target, DIRECTORIES, FILES, 0)
 
         counted = ("drm", "mpiFileUtils drm", "rm -r")
         return self.contest("Delete", commands, counted, before)

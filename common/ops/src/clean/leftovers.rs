@@ -6,14 +6,14 @@ use std::sync::{Arc, PoisonError};
 use super::journals::Evidence;
 use super::{CleanJob, CleanRoot, StagedIn, ThoseJobs};
 use crate::journal::folder::LOCKED;
-use crate::walk::account::Gathered;
+use crate::walk::account::{Account, Gathered};
 use crate::walk::dir_ref::DirRef;
 use crate::walk::selection::Selection;
 use crate::walk::{Skip, Visit, Visited, Visitor};
 use sched::context::TaskContext;
 use store::{Dir, Store};
 use types::entry::{Attributes, Hint, Kind, Metadata};
-use types::error::{Cause, Error, Failure, SideError};
+use types::error::{Cause, Error, SideError};
 use types::operand::staged_name::{is_of_job, is_staged};
 use types::path::{self, Name};
 
@@ -166,21 +166,16 @@ impl CleanJob {
 }
 
 impl Visitor for CleanJob {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
     fn source(&self, root: u32) -> &dyn Store {
         self.tree(root).0
     }
 
     fn selection(&self) -> &Selection {
         &self.selection
-    }
-
-    fn list_failed(
-        &self,
-        failure: Failure,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
-    ) {
-        self.account.fail(failure, worker, context);
     }
 
     fn enter(

@@ -30,6 +30,12 @@ pub struct CompareWorker {
     told: Vec<u8>,
 }
 
+impl AsMut<Gathered> for CompareWorker {
+    fn as_mut(&mut self) -> &mut Gathered {
+        &mut self.gathered
+    }
+}
+
 #[derive(Default)]
 struct Output {
     lines: Vec<u8>,

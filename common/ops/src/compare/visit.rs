@@ -5,6 +5,7 @@ use super::options::{CompareOptions, Evidence};
 use std::sync::Arc;
 
 use super::verdict::CompareWorker;
+use crate::walk::account::Account;
 use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::watch::Watch;
@@ -18,6 +19,10 @@ use types::outcome::difference::{Findings, Presence};
 use types::path::Name;
 
 impl Visitor for CompareJob<'_> {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
     fn source(&self, _root: u32) -> &dyn Store {
         &*self.root.source
     }
@@ -55,10 +60,6 @@ impl Visitor for CompareJob<'_> {
         self.watch_over(dir_ref.trees().side())
     }
 
-    fn take_seen(&self, worker: &mut CompareWorker) -> Option<Metadata> {
-        worker.gathered.seen.take()
-    }
-
     /// Returns whether entries are only inspected: a comparison of content opens each file, and no
     /// attributes are prefetched for that.
     fn inspects(&self, _dir_ref: &DirRef) -> bool {
@@ -75,10 +76,6 @@ impl Visitor for CompareJob<'_> {
             (false, _) => self.xattrs.concerns(Kind::File).then_some(Upcoming::Xattrs),
         };
         [upcoming; 2]
-    }
-
-    fn settle(&self, worker: &mut CompareWorker) {
-        self.account.settle(&mut worker.gathered);
     }
 
     fn enter_again(

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
+use super::decide::{Need, Sides};
 use super::env::Env;
 use super::options::ChangeTest;
 use super::policy;
 use super::policy::Plain;
-use super::sync::{Need, Sides};
 use crate::walk::Visit;
 use crate::walk::dir_ref::DirRef;
 use store::Dir;

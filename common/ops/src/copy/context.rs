@@ -33,6 +33,12 @@ pub struct CopyWorker {
     pub(super) on_their_way: OnTheirWay,
 }
 
+impl AsMut<Gathered> for CopyWorker {
+    fn as_mut(&mut self) -> &mut Gathered {
+        &mut self.gathered
+    }
+}
+
 impl CopyWorker {
     /// Creates the state of a thread, with an I/O buffer of that size.
     pub(super) fn new(buffer_bytes: u64) -> Self {

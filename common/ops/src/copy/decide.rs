@@ -3,9 +3,15 @@
 
 use super::env::Stage;
 use super::options::{ChangeTest, SyncOptions};
-use super::sync::Sides;
 use types::entry::{Kind, Metadata};
 use types::outcome::compare::Clue;
+
+/// Metadata of both sides of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sides {
+    pub source: Metadata,
+    pub target: Metadata,
+}
 
 /// Action for an entry, by what the listings report of both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,21 @@ pub(super) enum Existing {
     Replace { directory: bool },
     /// Content and attributes are compared.
     Compare,
+}
+
+/// Need of an entry that exists at the target with the right kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Content that differs, or a link that points elsewhere, has to be copied.
+    Content,
+    /// Attributes that differ have to be set; the content is the same.
+    Attributes,
+    /// The entry is the same, and nothing has to be done.
+    Nothing,
+    /// Comparison of the content by many ranks, after which the need is determined.
+    ToBeSeen,
+    /// Requests that would keep this thread from inspecting the next entries in order.
+    Later,
 }
 
 /// Evidence that listings give about the content of a file.

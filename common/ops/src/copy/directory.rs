@@ -10,9 +10,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::context::Context;
+use super::decide::Sides;
 use super::finish::DirectoryRecords;
 use super::policy::{self, Plain};
-use super::sync::Sides;
 use crate::walk::Skip;
 use crate::walk::dir_ref::{DirRef, Rights, Trees};
 use crate::walk::packed::RootedPath;

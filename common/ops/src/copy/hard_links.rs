@@ -8,6 +8,7 @@
 //! are separated: each such file but one is copied anew.
 
 use super::context::{Context, Progress};
+use super::decide::{Need, Sides};
 use super::directory::Directories;
 use super::env::Env;
 use super::env::Stage;
@@ -19,7 +20,6 @@ use super::look;
 use super::options::{self, SyncOptions};
 use super::root::CopyRoot;
 use super::sync;
-use super::sync::{Need, Sides};
 use super::upkeep::Upkeep;
 use super::verify;
 use super::{CopyJob, CopyTask};
@@ -134,14 +134,7 @@ impl CopyJob<'_> {
             .source_dir(&*cx.env.root(dir_ref).source)
             .at(Side::Source)
             .and_then(|dir| {
-                let entry = Visit {
-                    dir_ref,
-                    dir: &dir,
-                    counterpart: None,
-                    name: &link.name,
-                    hint: Hint::Unknown,
-                    in_order: false,
-                };
+                let entry = Visit::again(dir_ref, &dir, &link.name, Hint::Unknown);
                 self.visit_source(&entry, cx)
             })
             .and_then(|handled| match handled.visited {
@@ -186,8 +179,7 @@ fn make_link(
 ) -> Result<Linked, SideError> {
     let LinkName { dir_ref, name, .. } = other;
     let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
-    let entry =
-        Visit { dir_ref, dir: &dir, counterpart: None, name, hint: Hint::File, in_order: false };
+    let entry = Visit::again(dir_ref, &dir, name, Hint::File);
     let source = dir.stat(name).at(Side::Source)?;
     // The names were recorded during the walk, by inode: since then one of them may have become
     // another file, or devices of two nodes have the same number.

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use super::arrival::{check_arrived, check_md5s, proof_of};
 use super::content::share;
 use super::context::{Context, CopyTaskContext, Progress};
+use super::decide::Sides;
 use super::linked::LinkedFile;
 use super::policy::Plain;
 use super::resume::{Staging, stays};
 use super::small::FileCopy;
-use super::sync::Sides;
 use super::upkeep::Upkeep;
 use super::verify::Arrived;
 use super::{CopyMessage, CopyTask};
@@ -280,14 +280,7 @@ impl LargeFiles {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         let target = dir_ref.target_dir(cx.env.target(dir_ref)).at(Side::Target)?;
-        let entry = Visit {
-            dir_ref,
-            dir: &dir,
-            counterpart: None,
-            name,
-            hint: Hint::File,
-            in_order: false,
-        };
+        let entry = Visit::again(dir_ref, &dir, name, Hint::File);
         let mut copy = FileCopy { is_anew: true, ..copy };
         if metadata.version() != copy.metadata.version() {
             let xattrs = cx.env.xattrs_of(|| source.xattrs())?;

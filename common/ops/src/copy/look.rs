@@ -1,16 +1,26 @@
 //! Metadata of the two sides of an entry, no more than the question at hand requires: where a
 //! listing has returned enough, no store is asked again.
 
+use super::decide::Sides;
 use super::env::Env;
 use super::options::{ChangeTest, SyncOptions};
-use super::sync::Sides;
-use super::visit::refuse_target;
 use crate::walk::{self, Visit, whole};
 use store::Dir;
 use store::opening::Symlinks;
 use types::entry::{Hint, Kind, Metadata};
 use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::outcome::difference::Fields;
+
+/// Refuses a followed link that leads to a target of this job: what the job creates there would be
+/// copied again, and so on.
+pub(super) fn refuse_target(env: &Env<'_>, entry: &Visit<'_>) -> Result<(), SideError> {
+    let reached = entry.dir.open_dir(entry.name).at(Side::Source)?;
+    let targets = env.roots.iter().filter_map(|root| root.target_metadata);
+    if targets.into_iter().any(|target| reached.is_below(&target)) {
+        return Err(Op::Follow.failed(Cause::LeadsToTarget)).at(Side::Source);
+    }
+    Ok(())
+}
 
 /// Returns the entry that has the name at the target now, if this entry may replace it; in a
 /// directory that this job created there is none.

@@ -10,10 +10,10 @@ use std::ffi::CString;
 use std::time::Duration;
 
 use super::context::Context;
+use super::decide::{Need, Sides};
 use super::large::LargeCopy;
 use super::policy::{self, Plain, mode_alone};
 use super::small::FileCopy;
-use super::sync::{Need, Sides};
 use super::verify::sum_staged;
 use crate::chunked::ChunkTask;
 use crate::compare::content::{Way, hash_extent};

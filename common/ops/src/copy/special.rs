@@ -7,6 +7,7 @@ use super::policy;
 use super::policy::Plain;
 use crate::walk::Visit;
 use store::NewSpecial;
+use types::entry::Kind;
 use types::error::{At, Side, SideError};
 use types::listed::change::Reason;
 
@@ -49,4 +50,12 @@ pub(super) fn copy_special(
     cx.copied((entry.dir_ref, entry.name), metadata.kind, preserved);
     cx.is_there((entry.dir_ref, entry.name), &metadata, preserved);
     Ok(Met::Done(Handled::COMPLETE))
+}
+
+/// Counts a special file that is not copied, because no option asks for it.
+pub(super) fn leave_out(kind: Kind, cx: &mut Context<'_, '_>) -> Handled {
+    cx.worker.gathered.tally.found.count(kind);
+    cx.worker.gathered.tally.examined += 1;
+    cx.worker.gathered.tally.special_files_skipped += 1;
+    Handled::SKIPPED
 }

@@ -8,11 +8,13 @@ use super::attributes;
 use super::hard_links;
 use super::look;
 use super::resume;
-use super::visit;
+use super::special;
 use std::sync::Arc;
 
 use super::context::{Context, Handled};
-use super::decide::{Action, Content, Existing, decide, decide_content, decide_existing};
+use super::decide::{
+    Action, Content, Existing, Need, Sides, decide, decide_content, decide_existing,
+};
 use super::env::Env;
 use super::large::LargeFiles;
 use super::manifest::Manifest;
@@ -35,28 +37,6 @@ use types::outcome::difference::Fields;
 use types::outcome::tally::Check;
 use types::path::{self, Name};
 use types::service::ServiceFault;
-
-/// Need of an entry that exists at the target with the right kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Content that differs, or a link that points elsewhere, has to be copied.
-    Content,
-    /// Attributes that differ have to be set; the content is the same.
-    Attributes,
-    /// The entry is the same, and nothing has to be done.
-    Nothing,
-    /// Comparison of the content by many ranks, after which the need is determined.
-    ToBeSeen,
-    /// Requests that would keep this thread from inspecting the next entries in order.
-    Later,
-}
-
-/// Metadata of both sides of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sides {
-    pub source: Metadata,
-    pub target: Metadata,
-}
 
 impl CopyJob<'_> {
     /// Does for an entry what it needs.
@@ -91,7 +71,7 @@ impl CopyJob<'_> {
         if kind.is_special() && !cx.env.is_made(entry, kind) {
             tell_unlike(entry, kind, target.as_ref(), cx);
             self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
-            return Ok(visit::leave_out(kind, cx));
+            return Ok(special::leave_out(kind, cx));
         }
         match decide(source, target, criteria, cx.env.stage) {
             Action::LeaveMissing => Ok(keep_back(source.as_ref(), cx)),
@@ -225,14 +205,7 @@ impl CopyJob<'_> {
         cx: &mut Context<'_, '_>,
     ) -> Result<Handled, SideError> {
         let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
-        let entry = Visit {
-            dir_ref,
-            dir: &dir,
-            counterpart: None,
-            name,
-            hint: Hint::File,
-            in_order: false,
-        };
+        let entry = Visit::again(dir_ref, &dir, name, Hint::File);
         let outcome = match outcome {
             Outcome::Failed(side_error) => {
                 unless_in_doubt(Err(side_error))?.unwrap_or(Outcome::Differs)

@@ -2,6 +2,7 @@
 //! reports.
 
 use super::link;
+use super::look;
 use super::prune;
 use super::small;
 use super::special;
@@ -13,6 +14,7 @@ use super::env::Env;
 use super::options::{ChangeTest, SyncOptions};
 use super::{CopyJob, CopyWorker};
 use crate::compare::options::Evidence;
+use crate::walk::account::Account;
 use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::watch::Watch;
@@ -22,7 +24,7 @@ use sched::context::TaskContext;
 use store::opening::Symlinks;
 use store::{Dir, Store, Upcoming};
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Cause, Failure, Op, Side, SideError};
+use types::error::{At, Cause, Op, Side, SideError};
 use types::operand::staged_name::of_job;
 use types::path::Name;
 
@@ -46,7 +48,7 @@ impl CopyJob<'_> {
                 special if cx.env.is_made(entry, special) => {
                     special::copy_special(entry, links, cx)?
                 }
-                special => return Ok(leave_out(special, cx)),
+                special => return Ok(special::leave_out(special, cx)),
             };
             match met {
                 Met::Done(handled) => return Ok(handled),
@@ -117,17 +119,10 @@ impl CopyJob<'_> {
                 .at(Side::Source)?;
         cx.worker.gathered.seen = Some(metadata);
         if metadata.kind == Kind::Directory && entry.hint == Hint::Symlink {
-            refuse_target(cx.env, entry)?;
+            look::refuse_target(cx.env, entry)?;
         }
         self.visit_kind(entry, metadata.kind, cx)
     }
-}
-
-pub(super) fn leave_out(kind: Kind, cx: &mut Context<'_, '_>) -> Handled {
-    cx.worker.gathered.tally.found.count(kind);
-    cx.worker.gathered.tally.examined += 1;
-    cx.worker.gathered.tally.special_files_skipped += 1;
-    Handled::SKIPPED
 }
 
 /// Returns whether a directory of the source is a journal, which is not to become a directory at the
@@ -145,34 +140,17 @@ fn is_journal(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> bool {
         && dir_ref.source_dir(store).is_ok_and(|dir| env.selection.is_journal(&*dir, metadata))
 }
 
-/// Refuses a followed link that leads to a target of this job: what the job creates there would be
-/// copied again, and so on.
-pub(super) fn refuse_target(env: &Env<'_>, entry: &Visit<'_>) -> Result<(), SideError> {
-    let reached = entry.dir.open_dir(entry.name).at(Side::Source)?;
-    let targets = env.roots.iter().filter_map(|root| root.target_metadata);
-    if targets.into_iter().any(|target| reached.is_below(&target)) {
-        return Err(Op::Follow.failed(Cause::LeadsToTarget)).at(Side::Source);
-    }
-    Ok(())
-}
-
 impl Visitor for CopyJob<'_> {
+    fn account(&self) -> &Account {
+        &self.env.account
+    }
+
     fn selection(&self) -> &Selection {
         self.env.selection
     }
 
     fn named(&self) -> Option<&Named> {
         self.env.named
-    }
-
-    fn list_failed(
-        &self,
-        failure: Failure,
-        worker: &mut CopyWorker,
-        context: &TaskContext<'_, Self>,
-    ) {
-        worker.gathered.tally.unread_directories += 1;
-        self.env.account.fail(failure, &mut worker.gathered, context);
     }
 
     fn reach(
@@ -286,10 +264,6 @@ impl Visitor for CopyJob<'_> {
         }
     }
 
-    fn settle(&self, worker: &mut CopyWorker) {
-        self.env.account.settle(&mut worker.gathered);
-    }
-
     fn left_out(&self, dir_ref: &DirRef) {
         if let Some(moving) = self.env.moving {
             moving.removal.entry_stays(dir_ref);
@@ -308,10 +282,6 @@ impl Visitor for CopyJob<'_> {
 
     fn watch(&self, dir_ref: &DirRef) -> Option<&Watch> {
         self.env.watch_over(dir_ref).filter(|_| dir_ref.trees().side() == Side::Source)
-    }
-
-    fn take_seen(&self, worker: &mut CopyWorker) -> Option<Metadata> {
-        worker.gathered.seen.take()
     }
 
     /// Returns whether an entry of a directory that is listed again is new. Entries to be deleted

@@ -4,17 +4,21 @@ use super::{DeleteJob, Met, Mode, is_gone};
 use std::sync::{Arc, PoisonError};
 
 use crate::copy::{OWNER_LOOK, widen_to_look};
-use crate::walk::account::Gathered;
+use crate::walk::account::{Account, Gathered};
 use crate::walk::dir_ref::{DirRef, Rights, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::{Skip, Visit, Visited, Visitor};
 use sched::context::TaskContext;
 use store::{Dir, Store};
 use types::entry::Metadata;
-use types::error::{At, Error, Failure, Side, SideError};
+use types::error::{At, Error, Side, SideError};
 use types::path::{self};
 
 impl Visitor for DeleteJob<'_> {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
     fn source(&self, root: u32) -> &dyn Store {
         &*self.roots[root as usize].source
     }
@@ -25,15 +29,6 @@ impl Visitor for DeleteJob<'_> {
 
     fn selection(&self) -> &Selection {
         self.selection
-    }
-
-    fn list_failed(
-        &self,
-        failure: Failure,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
-    ) {
-        self.account.fail(failure, worker, context);
     }
 
     fn enter(

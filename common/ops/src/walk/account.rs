@@ -47,6 +47,12 @@ pub struct Gathered {
     handed_over_at: i64,
 }
 
+impl AsMut<Gathered> for Gathered {
+    fn as_mut(&mut self) -> &mut Gathered {
+        self
+    }
+}
+
 impl Account {
     /// Creates an account that also records each change, where a format for it is given.
     pub fn recording(format: Option<RecordFormat>) -> Self {

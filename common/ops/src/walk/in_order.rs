@@ -61,7 +61,7 @@ impl Ahead {
         while let Some(batch) = self.batches.pop_front() {
             self.names -= batch.len();
             visit_run(visitor, (dir_ref, dir), batch, worker, context);
-            visitor.settle(worker);
+            visitor.account().settle(worker.as_mut());
             if context.is_offer_wanted()
                 && let Some(run) = self.cut()
             {

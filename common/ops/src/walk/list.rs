@@ -7,7 +7,7 @@ pub mod read;
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::account;
+use super::account::{self, Account};
 use super::dir_ref::DirRef;
 use super::selection::Selection;
 use super::watch::Watch;
@@ -315,6 +315,10 @@ impl Job for ListJob<'_> {
 }
 
 impl Visitor for ListJob<'_> {
+    fn account(&self) -> &Account {
+        &self.collector.account
+    }
+
     fn selection(&self) -> &Selection {
         self.selection
     }
@@ -342,19 +346,11 @@ impl Visitor for ListJob<'_> {
         self.watch.as_ref().filter(|_| !self.source(dir_ref.root()).holds_objects())
     }
 
-    fn take_seen(&self, worker: &mut CollectorWorker) -> Option<Metadata> {
-        worker.gathered.seen.take()
-    }
-
     /// Returns whether entries are only inspected: a checksum or a layout takes requests of its own,
     /// in which many threads help.
     fn inspects(&self, _dir_ref: &DirRef) -> bool {
         let CollectorOptions { listing, usage, .. } = self.collector.options();
         listing.checksum().is_none() && !usage.striping
-    }
-
-    fn settle(&self, worker: &mut CollectorWorker) {
-        self.collector.account.settle(&mut worker.gathered);
     }
 
     fn enter(

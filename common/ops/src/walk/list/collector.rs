@@ -142,6 +142,12 @@ pub struct CollectorWorker {
     pub buffer: Vec<u8>,
 }
 
+impl AsMut<Gathered> for CollectorWorker {
+    fn as_mut(&mut self) -> &mut Gathered {
+        &mut self.gathered
+    }
+}
+
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
