@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Comm, Rank};
-use host::interrupt;
+use host::{bug, interrupt};
 use types::exit::Exit;
 use types::limits;
 
@@ -97,9 +97,12 @@ impl<'c> Mailbox<'c> {
     }
 }
 
-/// Aborts an interrupted rank that has waited too long for others: they may be on a node that has
-/// failed.
+/// Aborts the job if a thread of this rank has panicked, or if the rank was interrupted and has
+/// waited too long for others: they may be on a node that has failed.
 pub fn leave_in_time(comm: &dyn Comm) {
+    if bug::has_panicked() {
+        comm.abort(Exit::Bug);
+    }
     if interrupt::wanted_for().is_some_and(|time| time > limits::INTERRUPT_FAREWELL_MAX) {
         tracing::error!("interrupted: other ranks do not respond, and are not waited for");
         comm.abort(Exit::Interrupted);

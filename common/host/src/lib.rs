@@ -4,6 +4,7 @@
 //! This crate may use `types` alone.
 
 pub mod aligned;
+pub mod bug;
 pub mod dfuse;
 pub mod identity;
 pub mod interrupt;

@@ -17,12 +17,12 @@ use super::rates::RateSharing;
 use super::reactor::{LocalWork, Reactor};
 use comm::Rank;
 use comm::mailbox::{Channel, Mailbox, Nap};
-use host::interrupt;
 use host::process::{
     Usage, address_space_left, limits_of_threads, usage_of_process, usage_of_thread,
 };
 use host::throttle;
 use host::transfers::LargeTransfer;
+use host::{bug, interrupt};
 use types::exit::Exit;
 use types::limits;
 
@@ -223,7 +223,7 @@ impl<J: Job> MainThread<'_, '_, J> {
         self.start_first(start);
         let mut nap = Nap::new();
         while !self.reactor.is_done() {
-            if self.local.pool.has_panicked() || self.local.undecodable {
+            if self.local.pool.has_panicked() || bug::has_panicked() || self.local.undecodable {
                 self.local.mail.comm().abort(Exit::Bug);
             }
             self.leave_in_time();

@@ -19,10 +19,10 @@ use comm::mailbox::Mailbox;
 use comm::solo::Solo;
 use comm::{Comm, Rank};
 use host::identity::Identity;
-use host::interrupt;
 use host::process::{
     address_space_left, current_umask, find_statx, raise_descriptor_limit, set_umask,
 };
+use host::{bug, interrupt};
 use ops::sort;
 use types::exit::Exit;
 use types::limits;
@@ -270,8 +270,8 @@ static ABORT: OnceLock<fn(Exit) -> !> = OnceLock::new();
 /// A panic must not leave the other ranks waiting for ever: unwinding would end in MPI's own
 /// finalisation, which waits for them.
 ///
-/// On the main thread the hook aborts the job at once. Other threads unwind to where the engine catches
-/// them, and the main thread aborts for them.
+/// On the main thread the hook aborts the job at once. Other threads stay in it, and the main thread
+/// aborts for them.
 fn install_panic_hook(tool: &'static str, rank: Rank) {
     let main = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
@@ -282,6 +282,7 @@ fn install_panic_hook(tool: &'static str, rank: Rank) {
                 None => Solo::default().abort(Exit::Bug),
             }
         }
+        bug::wait_for_end();
     }));
 }
 

@@ -237,6 +237,10 @@ pub fn steal_pause_max(ranks: u32) -> Duration {
     Duration::from_micros((u64::from(ranks) * 80).clamp(500, 20_000))
 }
 
+/// Longest time that a thread with a bug leaves to the main thread to end the job. That one looks
+/// every few milliseconds, unless it waits for the thread.
+pub const BUG_FAREWELL_MAX: Duration = Duration::from_secs(3);
+
 /// Pause between the last output of a rank that aborts the job and the abort: launchers read the
 /// output of a rank through a pipe, and drop the rest of it when they kill the job.
 pub const LAST_WORDS: Duration = Duration::from_millis(300);

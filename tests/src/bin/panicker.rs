@@ -1,4 +1,5 @@
-//! A program that panics on one rank, for the tests: on the main thread or on an I/O thread.
+//! A program that panics on one rank, for the tests: on the main thread, on an I/O thread, or on a
+//! thread for which the main thread waits.
 
 use std::process::ExitCode;
 
@@ -20,6 +21,9 @@ struct Args {
     /// Panic on its main thread, rather than on an I/O thread
     #[arg(long)]
     on_main: bool,
+    /// Panic on a thread that the main thread waits for
+    #[arg(long)]
+    on_joined: bool,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -76,6 +80,10 @@ fn main() -> ExitCode {
     session::run("panicker", |session, args: Args| {
         let here = session.mail.comm().rank().0 == args.rank;
         assert!(!(here && args.on_main), "the test's own panic");
+        if here && args.on_joined {
+            let joined = std::thread::spawn(|| panic!("the test's own panic")).join();
+            joined.expect("the thread does not panic");
+        }
         let settings = Settings { threads_max: 2, cpu_share: 2.0 };
         let job = Panicker { panics: here };
         let _ = engine::run(&job, vec![()], &mut Deaf, session.mail, settings);

@@ -435,12 +435,12 @@ fn assert_ends_with_70(ended: &Ended, says: &str) {
 #[test]
 fn a_panic_on_any_rank_and_thread_ends_the_job_with_its_message() {
     for rank in ["0", "2"] {
-        for place in [&[][..], &["--on-main"]] {
+        for place in [&[][..], &["--on-main"], &["--on-joined"]] {
             let ended = run(ranks(3, "panicker").arg(rank).args(place));
             assert_ends_with_70(&ended, &format!("bug: rank {rank} panicked"));
         }
     }
-    for place in [&[][..], &["--on-main"]] {
+    for place in [&[][..], &["--on-main"], &["--on-joined"]] {
         assert_ends_with_70(&run(alone("panicker").arg("0").args(place)), "bug: rank 0 panicked");
     }
 }
