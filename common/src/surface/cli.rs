@@ -41,11 +41,11 @@ const PROGRESS_SECONDS: u64 = 10;
 #[command(next_help_heading = "Output")]
 pub struct CommonArgs {
     /// Print only errors and warnings
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, overrides_with = "verbose")]
     pub quiet: bool,
 
     /// Print more: statistics of each rank; given twice, log messages
-    #[arg(short, long, action = clap::ArgAction::Count)]
+    #[arg(short, long, action = clap::ArgAction::Count, overrides_with = "quiet")]
     pub verbose: u8,
 
     /// Seconds between two progress reports; 0 for none
@@ -237,7 +237,13 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
         Err(why) => return Parsed::Refusal(why.to_string()),
     };
     let arguments = &arguments[..];
-    let parsed = parser(None).try_get_matches_from(arguments).and_then(|matches| {
+    let matches = |except: Option<&str>| parser(except).try_get_matches_from(arguments);
+    let but_for_one = |error: clap::Error| {
+        let is_conflict = error.kind() == ErrorKind::ArgumentConflict;
+        let mut variables = environment::overruled(&command).filter(|_| is_conflict);
+        variables.find_map(|variable| matches(Some(variable)).ok()).ok_or(error)
+    };
+    let parsed = matches(None).or_else(but_for_one).and_then(|matches| {
         match matches.get_one::<Document>(generate::OPTION) {
             Some(document) => Ok(Parsed::Answer(document.of(command.clone()))),
             None => A::from_arg_matches(&matches).map(|args| Parsed::Args {
@@ -252,10 +258,7 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
         Err(error) if error.use_stderr() => {
             let text = refusal(&error, &command);
             let without = |variable: &str| {
-                parser(Some(variable))
-                    .try_get_matches_from(arguments)
-                    .err()
-                    .map(|error| refusal(&error, &command))
+                matches(Some(variable)).err().map(|error| refusal(&error, &command))
             };
             Parsed::Refusal(environment::blamed(&text, &command, without))
         }
@@ -396,5 +399,11 @@ mod tests {
         // Those that add up go on doing so.
         let tool = read(&["-v", "--clean", "a", "-v", "--clean", "b"]);
         assert_eq!((tool.common.verbose, tool.clean), (2, vec!["a".to_owned(), "b".to_owned()]));
+        for (words, expected) in
+            [(&["-q", "-v", "-v"], (false, 2)), (&["-v", "-v", "-q"], (true, 0))]
+        {
+            let common = read(words).common;
+            assert_eq!((common.quiet, common.verbose), expected, "{words:?}");
+        }
     }
 }

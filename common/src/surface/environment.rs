@@ -24,6 +24,18 @@ fn with_words_for_booleans(arg: Arg) -> Arg {
     }
 }
 
+/// Options of which the last one counts.
+const CONTRARIES: [&str; 2] = ["quiet", "verbose"];
+
+/// Returns the variables that are set for such options: the contrary on the command line counts.
+pub fn overruled(command: &Command) -> impl Iterator<Item = &str> {
+    let is_one = |arg: &&Arg| CONTRARIES.iter().any(|option| arg.get_id() == option);
+    let variables = command.get_arguments().filter(is_one);
+    variables
+        .filter_map(|arg| arg.get_env()?.to_str())
+        .filter(|variable| std::env::var_os(variable).is_some())
+}
+
 fn variables(command: &Command) -> impl Iterator<Item = &str> {
     command.get_arguments().filter_map(|arg| arg.get_env()?.to_str())
 }

@@ -92,7 +92,7 @@ const IDLE: &[Idle] = &[
     flag("protect-args", OWN_PROTOCOL),
     flag("old-args", OWN_PROTOCOL),
     flag("blocking-io", OWN_PROTOCOL),
-    flag("fuzzy", NO_DELTA),
+    flag("fuzzy", NO_DELTA).short('y'),
     value("block-size", NO_DELTA),
     value("checksum-choice", "content is compared byte by byte"),
     value("checksum-seed", "content is compared byte by byte"),
@@ -161,7 +161,18 @@ pub fn accepted(command: Command) -> Command {
     // A tool's own come first: they have the short name where both would.
     let (of_all, of_one): (Vec<_>, Vec<_>) =
         IDLE.iter().filter(is_meant).partition(|idle| idle.tools.is_empty());
-    of_one.into_iter().chain(of_all).fold(command, with)
+    let command = of_one.into_iter().chain(of_all).fold(command, with);
+    if copies(&command) { command } else { command.mut_args(with_capital) }
+}
+
+/// Adds the letter of ls(1) and rm(1) to the option of cp(1), where rsync(1) does not give it another sense.
+fn with_capital(arg: Arg) -> Arg {
+    if arg.get_long() == Some("recursive") { arg.short_alias('R') } else { arg }
+}
+
+/// Returns whether a tool copies.
+fn copies(command: &Command) -> bool {
+    command.get_arguments().any(|arg| arg.get_long() == Some("preserve"))
 }
 
 fn with_letter(command: Command, (long, letter): (&str, char)) -> Command {
@@ -210,8 +221,7 @@ pub fn notes(matches: &ArgMatches) -> Vec<String> {
 pub fn instead(typed: &str, command: &Command) -> Option<String> {
     let name = typed.split('=').next().unwrap_or(typed);
     // Where a tool only reads, what is advised to those that copy is no answer.
-    let copies = command.get_arguments().any(|arg| arg.get_long() == Some("preserve"));
-    let why = advice::on(name, command.get_name(), copies)?;
+    let why = advice::on(name, command.get_name(), copies(command))?;
     Some(format!("there is no option {name} here: {why}"))
 }
 

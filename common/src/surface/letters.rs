@@ -5,6 +5,9 @@ use std::ffi::OsString;
 
 use clap::Command;
 
+use super::rule_files::is_rule;
+use types::path::escaped;
+
 /// Values of `-X` in mpiFileUtils.
 const XATTRS: [&str; 4] = ["none", "all", "non-lustre", "user"];
 
@@ -16,10 +19,7 @@ const OF_RSYNC: [char; 6] = ['r', 'l', 'p', 't', 'g', 'o'];
 ///
 /// # Errors
 /// Fails for letters whose meanings contradict each other.
-pub(super) fn read(
-    arguments: Vec<OsString>,
-    command: &Command,
-) -> Result<Vec<OsString>, RsyncDevices> {
+pub(super) fn read(arguments: Vec<OsString>, command: &Command) -> Result<Vec<OsString>, Misread> {
     let has_xattrs = command.get_arguments().any(|arg| arg.get_short() == Some('X'));
     let mut read = Vec::with_capacity(arguments.len());
     let mut rest = arguments.into_iter().peekable();
@@ -29,6 +29,7 @@ pub(super) fn read(
             break;
         }
         refuse_devices(&argument, command)?;
+        refuse_force(&argument, rest.peek(), command)?;
         if has_xattrs && argument == "--xattrs" && !is_xattrs(rest.peek()) {
             read.push("--xattrs=visible".into());
             continue;
@@ -48,12 +49,20 @@ pub(super) fn read(
 
 /// Returns the letters without an `X` that has no value; none where there is no such `X`.
 fn without_x(argument: &OsString, next: Option<&OsString>, command: &Command) -> Option<String> {
-    let letters = letters(argument)?;
-    let (before, after) = letters.split_once('X')?;
-    let are_flags = before.chars().all(|letter| !takes_value(command, letter));
+    let (before, after) = around('X', argument, command)?;
     let value = if after.is_empty() { next.and_then(|next| next.to_str()) } else { Some(after) };
     let is_value = value.is_some_and(|value| XATTRS.contains(&value.trim_start_matches('=')));
-    (are_flags && !is_value).then(|| format!("-{before}{after}"))
+    (!is_value).then(|| format!("-{before}{after}"))
+}
+
+/// Returns the letters before and behind one; none where it is not there, or part of a value.
+fn around<'a>(
+    letter: char,
+    argument: &'a OsString,
+    command: &Command,
+) -> Option<(&'a str, &'a str)> {
+    let (before, after) = letters(argument)?.split_once(letter)?;
+    before.chars().all(|letter| !takes_value(command, letter)).then_some((before, after))
 }
 
 fn is_xattrs(value: Option<&OsString>) -> bool {
@@ -72,22 +81,51 @@ fn takes_value(command: &Command, letter: char) -> bool {
 }
 
 /// Refuses `-rlptgoD`, whose last letter means devices to rsync(1), where it deletes.
-fn refuse_devices(argument: &OsString, command: &Command) -> Result<(), RsyncDevices> {
-    let deletes = command
-        .get_arguments()
-        .any(|arg| arg.get_short() == Some('D') && arg.get_long() == Some("delete"));
+fn refuse_devices(argument: &OsString, command: &Command) -> Result<(), Misread> {
+    let deletes = is_letter_of('D', "delete", command);
     let all = letters(argument).filter(|all| deletes && all.contains('D')).unwrap_or_default();
     let is_of_rsync = OF_RSYNC.iter().filter(|letter| all.contains(**letter)).count() > 1;
-    if is_of_rsync { Err(RsyncDevices(all.to_owned())) } else { Ok(()) }
+    if is_of_rsync { Err(Misread::Devices(all.to_owned())) } else { Ok(()) }
 }
 
-/// Letters of rsync(1) among which `-D` means devices.
+/// Refuses `-f` before what is no rule, as of cp(1) and rm(1).
+fn refuse_force(
+    argument: &OsString,
+    next: Option<&OsString>,
+    command: &Command,
+) -> Result<(), Misread> {
+    let around = around('f', argument, command).filter(|_| is_letter_of('f', "filter", command));
+    let value =
+        around.and_then(|(_, after)| if after.is_empty() { next?.to_str() } else { Some(after) });
+    match value.map(|value| value.trim_start_matches('=')).filter(|value| !is_rule(value)) {
+        Some(value) => Err(Misread::Force(value.to_owned())),
+        None => Ok(()),
+    }
+}
+
+fn is_letter_of(letter: char, long: &str, command: &Command) -> bool {
+    command
+        .get_arguments()
+        .any(|arg| arg.get_short() == Some(letter) && arg.get_long() == Some(long))
+}
+
+/// Letters that would be read in another sense than they were typed in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "-D in \"-{0}\" would delete, where rsync's means devices; write -a for rsync's -rlptgoD, or \
-     --delete"
-)]
-pub(super) struct RsyncDevices(String);
+pub(super) enum Misread {
+    /// Letters of rsync(1) among which `-D` means devices.
+    #[error(
+        "-D in \"-{0}\" would delete, where rsync's means devices; write -a for rsync's -rlptgoD, or \
+         --delete"
+    )]
+    Devices(String),
+    /// An operand behind `-f`.
+    #[error(
+        "-f is --filter here, and \"{}\" is no rule such as \"- GLOB\"; leave out the -f of cp and rm: \
+         nobody is asked, and what is in the way is replaced",
+        escaped(.0.as_bytes())
+    )]
+    Force(String),
+}
 
 #[cfg(test)]
 mod tests {
@@ -108,6 +146,7 @@ mod tests {
             ])
             .arg(Arg::new("preserve").short('p').num_args(0..=1).require_equals(true))
             .args([Arg::new("xattrs").short('X').long("xattrs"), Arg::new("k").short('k')])
+            .arg(Arg::new("filter").short('f').long("filter"))
     }
 
     fn read_words(line: &str) -> Result<String, String> {
@@ -133,6 +172,19 @@ mod tests {
             ("tool --aX X", "tool --aX X"),
         ] {
             assert_eq!(read_words(line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn f_before_an_operand_is_not_taken_for_a_filter() {
+        for line in ["tool -f t", "tool -af s t", "tool -fv s t", "tool -fa"] {
+            let why = read_words(line).unwrap_err();
+            assert!(why.contains("--filter") && why.contains("leave out the -f"), "{why}");
+        }
+        for line in
+            ["tool -f -_a s", "tool -af+_a s", "tool -f=exclude_a s", "tool -kf s", "tool s -f"]
+        {
+            assert_eq!(read_words(line).as_deref(), Ok(line));
         }
     }
 

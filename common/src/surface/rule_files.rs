@@ -109,6 +109,11 @@ pub(super) fn rule(line: &[u8], lines: Lines) -> Result<Rule, RuleError> {
     Ok(Rule { verdict, pattern: pattern.to_vec() })
 }
 
+/// Returns whether a text is a rule of `--filter`, whatever its pattern.
+pub(super) fn is_rule(text: &str) -> bool {
+    prefixed(text.as_bytes(), true).is_some()
+}
+
 /// Returns pattern and verdict of a line with a prefix; lists of patterns have the short ones only,
 /// before a space.
 fn prefixed(line: &[u8], is_rule: bool) -> Option<(&[u8], Verdict)> {

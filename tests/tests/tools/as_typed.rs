@@ -131,6 +131,9 @@ fn one_clear_line_for_what_cannot_be() {
         (&["dcp", "-n", "data", "none/x"], 3, "--mkpath"),
         (&["dsync", "f", "none/x"], 3, "--mkpath"),
         (&["dsync", "data", "none/x"], 3, "--mkpath"),
+        (&["dcp", "f", "data", "none"], 2, "several sources"),
+        (&["dcp", "-rf", "data", "new"], 2, "-f is --filter here, and \"data\" is no rule"),
+        (&["drm", "-rf", "data"], 2, "leave out the -f"),
     ] {
         let ended = typed(work.path(), &[], words).expect(code);
         assert!(line(&ended).contains(expected), "{words:?}: {}", ended.stderr);
@@ -181,7 +184,6 @@ fn the_environment_is_read_as_it_is_written() {
         ("DCP_PRESERVE", "colour"),
         ("DCP_EXCLUDE", "[a"),
         ("DCP_JOURNAL", "gs:x"),
-        ("DCP_QUIET", "yes"),
     ] {
         let ended = dcp(variable, value, &["-v", "f", "new"]).expect(2);
         assert!(ended.stderr.contains(variable), "{variable}: {}", ended.stderr);
@@ -189,6 +191,10 @@ fn the_environment_is_read_as_it_is_written() {
     // The command line is to blame, where it is.
     let ended = dcp("DCP_CHUNKSIZE", "1M", &["--threads=0", "f", "new"]).expect(2);
     assert!(!ended.stderr.contains("environment"), "{}", ended.stderr);
+    let ended = dcp("DCP_QUIET", "yes", &["-v", "f", "loud"]).expect(0);
+    assert!(ended.stdout.contains("files"), "{}", ended.stdout);
+    let ended = dcp("DCP_VERBOSE", "2", &["-q", "f", "quiet"]).expect(0);
+    assert_eq!((&*ended.stdout, &*ended.stderr), ("", ""));
     for value in ["0", "no", "false"] {
         dcp("DCP_DRY_RUN", value, &["f", &format!("new{value}")]).expect(0);
         assert!(work.path().join(format!("new{value}")).exists());

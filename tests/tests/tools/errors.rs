@@ -1,6 +1,7 @@
 //! Tests of errors: each is reported once, with path and reason; the rest of the job goes on; the
 //! exit code is honest.
 
+use std::collections::HashSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -209,10 +210,13 @@ fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
     ] {
         for count in [1, 2] {
             let ended = run(tool(count, "dcp").current_dir(work.path()).args(args));
-            let said = ended.stderr.lines().filter(|line| line.starts_with("dcp: ")).count();
             let ended = ended.expect(code);
             assert!(ended.stderr.contains(says), "{args:?}: {}", ended.stderr);
-            assert!(said <= args.len(), "{args:?}: {}", ended.stderr);
+            let said: Vec<_> =
+                ended.stderr.lines().filter(|line| line.starts_with("dcp: ")).collect();
+            let unlike: HashSet<_> = said.iter().collect();
+            assert!(said.len() <= args.len(), "{args:?}: {}", ended.stderr);
+            assert_eq!(unlike.len(), said.len(), "{args:?}: {}", ended.stderr);
             assert!(!at("t").exists(), "{args:?} wrote something");
         }
     }

@@ -68,7 +68,7 @@ pub fn make(
             }
             Ok(_) => plan.failures.push(not_copied(source, Cause::Collides)),
             Err(Unplaced::Failure(failure)) => plan.failures.push(failure),
-            Err(Unplaced::Refusal(why)) => plan.refusals.push(why.to_string()),
+            Err(Unplaced::Refusal(why)) => plan.refuse(why.to_string()),
         }
     }
     if options.remove_source {
@@ -247,6 +247,13 @@ impl Inside<'_> {
 }
 
 impl CopyPlan {
+    /// Adds a reason to refuse the command, which may be the same for several sources.
+    fn refuse(&mut self, why: String) {
+        if !self.refusals.contains(&why) {
+            self.refusals.push(why);
+        }
+    }
+
     fn add(&mut self, placing: Placing) {
         let Placing { source, is_directory, keeps_name, target_path } = placing;
         if is_directory && !keeps_name {

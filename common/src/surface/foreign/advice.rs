@@ -169,6 +169,11 @@ const ADVICE: &[Advice] = &[
         &["--max-transfer", "--cutoff-mode", "--check-first"],
         "start it with -n first, which prints what would be copied",
     ),
+    (
+        For::Copying,
+        &["--error-on-no-transfer"],
+        "--json tells how much was copied: copied.files of the summary",
+    ),
     (For::Copying, &["--immutable"], "write --ignore-existing, which changes no existing file"),
     (
         For::Copying,
@@ -184,8 +189,9 @@ const ADVICE: &[Advice] = &[
     (For::Copying, &["--cvs-exclude", "-C", "-F"], IN_LISTS),
     (For::Copying, &["--delete-from"], "name the paths to copy with --files-from"),
     (For::All, &["--numworkers"], ALL_RANKS),
+    (For::Copying, &["--list-only"], "use dwalk -p, which prints the entries of a tree"),
     (For::Copying, &["--log-file-format"], RECORD),
-    (For::Copying, &["--stderr", "--out-format", "--list-only", "--syslog", "--report"], RECORD),
+    (For::Copying, &["--stderr", "--out-format", "--syslog", "--report", "--msgs2stderr"], RECORD),
     (
         For::Copying,
         &["--log-level", "--use-json-log", "--progress-terminal-title", "--stats-log-level"],
