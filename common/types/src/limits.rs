@@ -374,7 +374,7 @@ pub const LINES_BLOCK_BYTES: usize = 32 << 10;
 /// and as many that other ranks send. A longer list is read several times.
 pub const REPEATS_HASHES_MAX: usize = 4 << 20;
 
-/// Lines of a record that a thread writes in one millisecond before it hands them over: with fewer,
+/// Lines of a record that a thread writes in one tick of its clock before it hands them over: with fewer,
 /// threads that record many changes wait for one another.
 pub const RECORD_PIECE_BYTES: usize = 32 << 10;
 
@@ -383,7 +383,8 @@ pub const RECORD_PIECE_BYTES: usize = 32 << 10;
 pub const RECORD_BLOCK_BYTES: usize = 128 << 10;
 
 /// Lines of a record that rank 0 gathers before it writes them; it writes fewer several times a second.
-pub const RECORD_BUFFER_BYTES: usize = 1 << 20;
+/// What ranks send at once is as much, and is written as it comes, without another copy.
+pub const RECORD_BUFFER_BYTES: usize = RECORD_BLOCK_BYTES;
 
 /// Attempts to resolve a path while other processes rename its components (`EAGAIN` of openat2(2)).
 pub const RESOLVE_TRIES_MAX: u32 = 128;

@@ -40,10 +40,10 @@ pub struct Gathered {
     pub lines: Vec<u8>,
     /// The metadata of the entry visited last, if it was inspected.
     pub seen: Option<Metadata>,
-    /// Lines of the record that only this thread has, all of the same millisecond.
+    /// Lines of the record that only this thread has, all of the same tick of its clock.
     changes: Vec<u8>,
     writer: ChangeWriter,
-    /// Millisecond in which the lines before them were handed over.
+    /// Millisecond of the tick in which the lines before them were handed over.
     handed_over_at: i64,
 }
 
@@ -189,8 +189,8 @@ impl Record {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lines of a thread, once in a millisecond or when they are many: the lock must cost
-    /// less than the lines. Sends all lines when there are enough of them.
+    /// Takes the lines of a thread, once in a tick of its clock or when they are many: the lock must
+    /// cost less than the lines. Sends all lines when there are enough of them.
     fn take_some<J: Job<Event = Event> + ?Sized>(
         &self,
         gathered: &mut Gathered,

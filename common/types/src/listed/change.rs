@@ -1,9 +1,8 @@
 //! Lines of the record of a job: one for each entry that was copied, changed, linked or deleted, or
 //! that failed.
 
-use std::io::Write;
+use std::borrow::Cow;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Kind, Metadata};
@@ -161,7 +160,7 @@ pub struct ChangeWriter {
     frame: Option<Frame>,
 }
 
-/// Parts of a line around its number of bytes and its path. In one millisecond most lines of a
+/// Parts of a line around its number of bytes and its path. In one tick of its clock most lines of a
 /// thread differ in these alone.
 #[derive(Debug)]
 struct Frame {
@@ -245,8 +244,7 @@ impl Frame {
 
     fn write(&self, bytes: u64, (root, below): (&[u8], &[u8]), lines: &mut Vec<u8>) {
         lines.extend_from_slice(&self.before_bytes);
-        // Writing to memory does not fail.
-        let _ = write!(lines, "{bytes}");
+        lines.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
         lines.extend_from_slice(&self.before_path);
         path::append(root, below, lines);
         lines.extend_from_slice(&self.behind_path);
@@ -287,25 +285,29 @@ fn json_line(
 }
 
 fn write_item(action: Action, kind: Kind, reason: Reason, below: &[u8], lines: &mut Vec<u8>) {
-    let slash = if kind == Kind::Directory { "/" } else { "" };
-    let shown = if below.is_empty() { ".".into() } else { path::escaped(below) };
-    let line = format!("{} {shown}{slash}\n", item(action, kind, reason));
-    lines.extend_from_slice(line.as_bytes());
+    lines.extend_from_slice(item(action, kind, reason).as_bytes());
+    lines.push(b' ');
+    match below {
+        b"" => lines.push(b'.'),
+        plain if is_plain(plain) => lines.extend_from_slice(plain),
+        other => lines.extend_from_slice(path::escaped(other).as_bytes()),
+    }
+    lines.extend_from_slice(if kind == Kind::Directory { b"/\n" } else { b"\n" });
 }
 
 /// Appends an event with its time.
 pub fn write_event(name: &str, mut fields: serde_json::Value, lines: &mut Vec<u8>) {
     fields["json_version"] = EVENTS_VERSION.into();
     fields["event"] = name.into();
-    fields["time"] = format!("{:.3}", Timestamp::now()).into();
+    fields["time"] = EventClock::default().now().into();
     json_text::write_line(&fields, lines);
 }
 
 /// Returns the eleven characters of `rsync --itemize-changes`, or its word for a deletion.
-fn item(action: Action, kind: Kind, reason: Reason) -> String {
+fn item(action: Action, kind: Kind, reason: Reason) -> Cow<'static, str> {
     match action {
-        Action::Delete | Action::Remove => return "*deleting  ".to_owned(),
-        Action::RemoveSource => return "*removed   ".to_owned(),
+        Action::Delete | Action::Remove => return "*deleting  ".into(),
+        Action::RemoveSource => return "*removed   ".into(),
         _ => {}
     }
     let what = match kind {
@@ -322,7 +324,7 @@ fn item(action: Action, kind: Kind, reason: Reason) -> String {
         (Action::SetAttributes | Action::Delete | Action::Remove | Action::RemoveSource, _) => '.',
     };
     if reason.is_new {
-        return format!("{how}{what}+++++++++");
+        return format!("{how}{what}+++++++++").into();
     }
     let letters = [
         (Fields::CONTENT, 'c'),
@@ -338,7 +340,7 @@ fn item(action: Action, kind: Kind, reason: Reason) -> String {
     let letter = |(field, letter): (Fields, char)| {
         if reason.fields.contains(field) && field != Fields::NONE { letter } else { '.' }
     };
-    [how, what].into_iter().chain(letters.map(letter)).collect()
+    [how, what].into_iter().chain(letters.map(letter)).collect::<String>().into()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Wall-clock time of events as text, which is formatted once per millisecond: a record may have
-//! many lines in that time.
+//! Wall-clock time of events as text, which is formatted once per tick of the kernel's clock: a record may
+//! have many lines in that time.
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Clock of the events that one thread writes.
 #[derive(Debug, Default)]
@@ -11,9 +12,11 @@ pub struct EventClock {
 }
 
 impl EventClock {
-    /// Returns the time in UTC, such as `2026-03-01T12:00:00.000Z`.
+    /// Returns the time in UTC, such as `2026-03-01T12:00:00.000Z`, as of the last tick: a tick of some
+    /// milliseconds is exact enough, and the clock that counts them takes a tenth of the time to read.
     pub fn now(&mut self) -> &str {
-        self.at(Timestamp::now())
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        self.at(now.tv_sec * 1000 + now.tv_nsec / 1_000_000)
     }
 
     /// Returns the time that was returned last.
@@ -26,10 +29,10 @@ impl EventClock {
         self.millisecond
     }
 
-    fn at(&mut self, now: Timestamp) -> &str {
-        let millisecond = now.as_millisecond();
+    fn at(&mut self, millisecond: i64) -> &str {
         if self.text.is_empty() || millisecond != self.millisecond {
-            (self.millisecond, self.text) = (millisecond, format!("{now:.3}"));
+            let time = Timestamp::from_millisecond(millisecond).unwrap_or_default();
+            (self.millisecond, self.text) = (millisecond, format!("{time:.3}"));
         }
         &self.text
     }
@@ -42,16 +45,15 @@ mod tests {
     #[test]
     fn the_text_is_that_of_the_time() {
         let mut clock = EventClock::default();
-        let at = |nanoseconds| Timestamp::from_nanosecond(nanoseconds).unwrap();
-        for (nanoseconds, expected) in [
+        for (millisecond, expected) in [
             (0, "1970-01-01T00:00:00.000Z"),
-            (1_999_999, "1970-01-01T00:00:00.001Z"),
-            (2_000_000, "1970-01-01T00:00:00.002Z"),
-            (2_000_001, "1970-01-01T00:00:00.002Z"),
-            (1_772_366_400_000_000_000, "2026-03-01T12:00:00.000Z"),
-            (999_999, "1970-01-01T00:00:00.000Z"),
+            (1, "1970-01-01T00:00:00.001Z"),
+            (1, "1970-01-01T00:00:00.001Z"),
+            (1_772_366_400_000, "2026-03-01T12:00:00.000Z"),
+            (0, "1970-01-01T00:00:00.000Z"),
+            (i64::MAX, "1970-01-01T00:00:00.000Z"),
         ] {
-            assert_eq!(clock.at(at(nanoseconds)), expected);
+            assert_eq!(clock.at(millisecond), expected);
         }
     }
 }
