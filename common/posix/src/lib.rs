@@ -9,6 +9,7 @@ mod answered;
 mod attributes;
 mod calls;
 mod case_insensitive;
+mod copy_range;
 mod daos;
 mod dir;
 mod direct;
@@ -29,13 +30,14 @@ mod xattrs;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
 use answered::until_answered;
+use copy_range::CopyRange;
 use daos::{Daos, Reached};
 use dir::PosixDir;
 use host::{mounts, process};
@@ -92,8 +94,7 @@ struct Shared {
     unshared_errno: AtomicI32,
     /// Extended attributes that are read and set; others stay as they are.
     xattrs: XattrFilter,
-    /// Methods of copying in the kernel that this store has refused so far.
-    refused: AtomicU32,
+    copy_range: CopyRange,
     lustre: Lustre,
     folds_case: OnceLock<bool>,
     /// Device of the root, and the range of times on it, once that was determined.
@@ -135,7 +136,7 @@ impl PosixStore {
                 unshared: AtomicU64::new(u64::MAX),
                 unshared_errno: AtomicI32::new(0),
                 xattrs: open_as.xattrs,
-                refused: AtomicU32::new(0),
+                copy_range: CopyRange::on(system),
                 lustre: Lustre::default(),
                 folds_case: OnceLock::new(),
                 time_range: OnceLock::new(),

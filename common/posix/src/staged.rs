@@ -4,13 +4,13 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
-use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{
-    AtFlags, FallocateFlags, Mode, OFlags, copy_file_range, fallocate, fsync, ftruncate,
-    ioctl_ficlone, renameat, unlinkat,
+    AtFlags, FallocateFlags, Mode, OFlags, fallocate, fsync, ftruncate, ioctl_ficlone, renameat,
+    unlinkat,
 };
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
@@ -35,9 +35,6 @@ use types::limits::UNSYNCED_BYTES_MAX;
 use types::lustre::layout::{Layout, Striping};
 use types::outcome::compare;
 use types::path::Name;
-
-/// Bit in [`Shared::refused`]: copy_file_range(2) does not work from this source to this target.
-const COPY_FILE_RANGE: u32 = 1;
 
 /// Smallest granularity in nanoseconds that counts: a time is a multiple of a smaller one by chance
 /// too often to tell a file system's granularity.
@@ -473,33 +470,11 @@ impl StagedFile for PosixStaged {
     }
 
     fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
-        let refused = &self.shared.refused;
-        let Some(from) = source.as_fd() else { return Ok(None) };
-        if !self.may_move_in_kernel(from) || refused.load(Ordering::Relaxed) & COPY_FILE_RANGE != 0
-        {
-            return Ok(None);
-        }
-        let (mut read_at, mut write_at) = (offset, offset);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        match retry_on_intr(|| {
-            copy_file_range(from, Some(&mut read_at), &self.fd, Some(&mut write_at), length)
-        }) {
-            // Nothing was copied although more was requested: files without a size in /proc, and
-            // some old kernels.
-            Ok(0) => Ok(None),
-            Ok(copied) => Ok(Some(copied as u64)),
-            Err(Errno::NOSPC) => Err(failed(Op::Write, Errno::NOSPC)),
-            Err(Errno::DQUOT) => Err(failed(Op::Write, Errno::DQUOT)),
-            Err(errno) => {
-                // Reading and writing distinguishes on which side an error is.
-                if matches!(
-                    errno,
-                    Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM
-                ) {
-                    refused.fetch_or(COPY_FILE_RANGE, Ordering::Relaxed);
-                }
-                Ok(None)
+        match source.as_fd() {
+            Some(from) if self.may_move_in_kernel(from) => {
+                self.shared.copy_range.copy([from, self.fd.as_fd()], offset, length)
             }
+            _ => Ok(None),
         }
     }
 

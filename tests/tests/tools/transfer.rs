@@ -312,6 +312,22 @@ fn content_goes_past_the_cache_whatever_its_length() {
 }
 
 #[test]
+fn the_kernel_copies_content_except_in_memory() {
+    for work in [Sandbox::new(), Sandbox::on_disk()] {
+        let [source, target, log] = [work.source(), work.target(), work.at("log")];
+        trees::write(&source, &trees::noise(1 << 20));
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-e", "trace=pwrite64,copy_file_range", "-o"]).arg(&log);
+        run(strace.arg(program("dcp")).arg("--reflink=auto").args([&source, &target])).expect(0);
+        assert_same_content(&source, &target);
+        let is_memory = rustix::fs::statfs(work.path()).unwrap().f_type == 0x0102_1994;
+        let log = fs::read_to_string(&log).unwrap();
+        assert_eq!(log.contains("copy_file_range"), !is_memory, "{log}");
+        assert_eq!(log.contains("pwrite64"), is_memory, "{log}");
+    }
+}
+
+#[test]
 fn a_file_that_is_there_is_rewritten_in_place() {
     let work = Sandbox::on_disk();
     let source = work.source();
