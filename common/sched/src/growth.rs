@@ -66,6 +66,14 @@ pub struct PoolState {
     pub large_transfers: u32,
 }
 
+/// Observation of a rank's threads.
+struct Moment<'g, U> {
+    site: &'g Site,
+    now: Duration,
+    state: PoolState,
+    usage: U,
+}
+
 /// Advice about the number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
@@ -114,15 +122,23 @@ impl Growth {
         if self.site.threads_max == 1 {
             return Advice::Keep;
         }
+        let moment = Moment { site: &self.site, now, state, usage };
         match &mut self.phase {
-            Phase::Ramp(ramp) => match ramp.advise(&self.site, now, state, usage) {
+            Phase::Ramp(ramp) => match ramp.advise(moment) {
                 ramp::Step::Advice(advice) => advice,
                 ramp::Step::Settle(knee) => {
                     self.phase = Phase::Steady(Steady::new(&self.site, knee));
                     Advice::Use(knee.threads)
                 }
             },
-            Phase::Steady(steady) => steady.advise(&self.site, now, state, usage),
+            Phase::Steady(steady) => match steady.advise(moment) {
+                steady::Step::Advice(advice) => advice,
+                steady::Step::RampAnew => {
+                    let threads = steady.threads();
+                    self.phase = Phase::Ramp(Ramp::default());
+                    Advice::Use(threads)
+                }
+            },
         }
     }
 }

@@ -145,6 +145,9 @@ pub const CREW_SLOT_WAITS: f64 = 24.0;
 pub const CREW_LATENCY_RISE: f64 = 1.12;
 /// Factor of the latency from which a quarter fewer threads are enough: the root of 0.75.
 pub const CREW_LATENCY_FALL: f64 = 0.88;
+/// Factor of the latency below which operations must be others than before: no number of threads that
+/// is tried makes them so much faster.
+pub const CREW_PHASE_FALL: f64 = 0.5;
 /// Factor of the least latency above which no threads are added: somebody else uses the server.
 pub const CREW_SLOWER_MAX: f64 = 1.5;
 /// Share of the difference to the present latency by which the least one is forgotten in a cycle of

@@ -6,7 +6,7 @@ use host::process::Usage;
 use types::limits;
 
 use super::sample::{Mark, Sample};
-use super::{Advice, PoolState, Site, is_limited_otherwise};
+use super::{Advice, Moment, PoolState, Site, is_limited_otherwise};
 
 /// State of the ramp.
 #[derive(Debug, Default)]
@@ -36,13 +36,8 @@ pub(super) struct Knee {
 
 impl Ramp {
     /// Observes the threads, until each of them has waited once: a round trip.
-    pub fn advise(
-        &mut self,
-        site: &Site,
-        now: Duration,
-        state: PoolState,
-        usage: impl FnOnce() -> Usage,
-    ) -> Step {
+    pub fn advise(&mut self, moment: Moment<'_, impl FnOnce() -> Usage>) -> Step {
+        let Moment { site, now, state, usage } = moment;
         if is_limited_otherwise(state) {
             self.mark = None;
             return Step::Advice(Advice::Keep);

@@ -21,6 +21,9 @@ pub(super) struct Server {
     pub varies: bool,
     /// Operations in its queue beyond which all take longer.
     pub overloaded_beyond: Option<u32>,
+    /// Operations in progress that make all take half as long again: they share something, little
+    /// by little.
+    pub slower_by: Option<u32>,
 }
 
 /// Use of the server.
@@ -204,6 +207,9 @@ impl<'s> Simulation<'s> {
             });
             if let Some(most) = self.server.overloaded_beyond {
                 takes = takes.mul_f64((f64::from(self.in_flight) / f64::from(most)).max(1.0));
+            }
+            if let Some(half) = self.server.slower_by {
+                takes = takes.mul_f64(1.0 + 0.5 * f64::from(self.in_flight) / f64::from(half));
             }
             self.after(takes, Event::Served(client));
         }

@@ -14,7 +14,7 @@ use types::limits;
 
 use super::ramp::Knee;
 use super::sample::{Mark, Sample};
-use super::{Advice, PoolState, Site, is_limited_otherwise};
+use super::{Advice, Moment, Site, is_limited_otherwise};
 
 /// Slots of a cycle, with as many threads as before but in two of them.
 const SLOTS: u64 = 12;
@@ -24,6 +24,8 @@ const SLOTS_OF_MANY: u64 = 6;
 const RISE: u64 = 1;
 /// Slot in which fewer threads are tried.
 const FALL: u64 = 3;
+/// Further slots in which more threads are tried after the ramp, as long as that succeeds.
+const EAGER_RISES: [u64; 4] = [5, 7, 9, 11];
 
 /// State after the ramp.
 #[derive(Debug)]
@@ -36,14 +38,24 @@ pub(super) struct Steady {
     /// Sample of the slot before the one in which others are tried, and of that slot.
     before: Option<Sample>,
     trial: Option<Sample>,
-    /// Seconds that an operation waits.
-    latency: f64,
-    /// Least of that, slowly forgotten.
+    /// Last measurement but those of trials.
+    last: Knee,
+    /// Least latency, slowly forgotten.
     latency_least: f64,
     /// Successful trials of more threads in a row.
     rises: u32,
     /// Successful trials of fewer threads in a row.
     falls: u32,
+    /// True from the ramp on, until a trial of more threads fails.
+    is_eager: bool,
+}
+
+/// Result of an observation.
+#[derive(Debug)]
+pub(super) enum Step {
+    Advice(Advice),
+    /// Operations are others than those that the knee was found with.
+    RampAnew,
 }
 
 /// Slot in progress.
@@ -64,10 +76,11 @@ impl Steady {
             current: None,
             before: None,
             trial: None,
-            latency: knee.latency,
+            last: knee,
             latency_least: knee.latency,
             rises: 0,
             falls: 0,
+            is_eager: true,
         }
     }
 
@@ -76,13 +89,8 @@ impl Steady {
     }
 
     /// Observes the threads; acts at the boundaries of slots.
-    pub fn advise(
-        &mut self,
-        site: &Site,
-        now: Duration,
-        state: PoolState,
-        usage: impl FnOnce() -> Usage,
-    ) -> Advice {
+    pub fn advise(&mut self, moment: Moment<'_, impl FnOnce() -> Usage>) -> Step {
+        let Moment { site, now, state, usage } = moment;
         let number = (now.as_nanos() / self.slot.as_nanos()) as u64;
         let in_use = self.tried.unwrap_or(self.threads);
         if let Some(current) = &mut self.current
@@ -93,15 +101,26 @@ impl Steady {
             if current.mark.is_none() && current.is_valid && into >= self.slot.as_nanos() / 4 {
                 current.mark = Some(Mark::new(now, usage()));
             }
-            return Advice::Keep;
+            return Step::Advice(Advice::Keep);
         }
         let tried = self.tried.take().is_some();
-        match self.ended(site, number, in_use, now, usage) {
+        match self.ended(site, (number, now), in_use, usage) {
+            Some(sample) if self.is_another_phase(site, &sample) => return Step::RampAnew,
             Some(sample) if tried => self.trial = Some(sample),
             Some(sample) => self.compare(sample),
             None => self.forget(),
         }
-        self.begin(site, now, number)
+        Step::Advice(self.begin(site, now, number))
+    }
+
+    /// Returns true where operations have become so much faster that others must have ended, such as
+    /// those that a directory lets happen one after the other: what they have shown is past. Ranks
+    /// among many make all faster when they use fewer threads.
+    fn is_another_phase(&self, site: &Site, sample: &Sample) -> bool {
+        !site.is_one_of_many()
+            && sample.waits >= limits::CREW_WAITS_CLEAR
+            && sample.threads == self.last.threads
+            && sample.latency < self.last.latency * limits::CREW_PHASE_FALL
     }
 
     fn forget(&mut self) {
@@ -113,9 +132,8 @@ impl Steady {
     fn ended(
         &mut self,
         site: &Site,
-        number: u64,
+        (number, now): (u64, Duration),
         threads: u32,
-        now: Duration,
         usage: impl FnOnce() -> Usage,
     ) -> Option<Sample> {
         let ended =
@@ -128,7 +146,7 @@ impl Steady {
     /// Compares the slot of a trial with those before and after it, so that a change that only
     /// happened meanwhile cancels out.
     fn compare(&mut self, after: Sample) {
-        self.latency = after.latency;
+        self.last = Knee { threads: after.threads, latency: after.latency };
         if after.waits >= limits::CREW_WAITS_CLEAR {
             self.latency_least = self.latency_least.min(after.latency);
         }
@@ -144,12 +162,13 @@ impl Steady {
     }
 
     fn tried_more(&mut self, change: f64, threads: u32) {
-        let is_slow = self.latency > self.latency_least * limits::CREW_SLOWER_MAX;
+        let is_slow = self.last.latency > self.latency_least * limits::CREW_SLOWER_MAX;
         if change < limits::CREW_LATENCY_RISE && !is_slow {
             (self.rises, self.falls) = (self.rises + 1, 0);
             self.change_to(threads);
         } else {
             self.rises = 0;
+            self.is_eager = false;
         }
     }
 
@@ -174,8 +193,8 @@ impl Steady {
         let slots = if site.is_one_of_many() { SLOTS_OF_MANY } else { SLOTS };
         if number.is_multiple_of(slots) {
             self.latency_least +=
-                (self.latency - self.latency_least).max(0.0) * limits::CREW_FORGETTING;
-            let slot = slot_for(site, Knee { threads: self.threads, latency: self.latency });
+                (self.last.latency - self.latency_least).max(0.0) * limits::CREW_FORGETTING;
+            let slot = slot_for(site, Knee { threads: self.threads, latency: self.last.latency });
             if slot != self.slot {
                 self.slot = slot;
                 self.forget();
@@ -183,8 +202,12 @@ impl Steady {
             }
         }
         self.current = Some(Slot { number, mark: None, is_valid: true });
+        let is_eager = self.is_eager && !site.is_one_of_many();
+        let is_rise = |slot| slot == RISE || is_eager && EAGER_RISES.contains(&slot);
         let threads = match number % slots {
-            RISE => self.threads.saturating_add(self.step(site, number, self.rises)),
+            slot if is_rise(slot) => {
+                self.threads.saturating_add(self.step(site, number, self.rises))
+            }
             FALL => self.threads.saturating_sub(self.step(site, number, self.falls.min(1))),
             _ => self.threads,
         };

@@ -6,7 +6,14 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn server(at_a_time: u32, takes: Duration, varies: bool) -> Server {
-    Server { at_a_time, takes, on_the_way: Duration::ZERO, varies, overloaded_beyond: None }
+    Server {
+        at_a_time,
+        takes,
+        on_the_way: Duration::ZERO,
+        varies,
+        overloaded_beyond: None,
+        slower_by: None,
+    }
 }
 
 /// A server on which nothing ever queues.
@@ -152,5 +159,25 @@ fn another_job_keeps_its_fair_part() {
         let (fair, rest) = (f64::from(others.min(at_a_time / 2)) * 1000.0, own.others + own.rate);
         assert!(own.others >= 0.8 * fair, "{own:?}");
         assert!(rest >= 0.9 * all, "{own:?}");
+    }
+}
+
+/// A job of a second or two: directories are made one after the other before there are files, whose
+/// operations hold each other up a little. Nothing that its beginning shows is true of the rest.
+#[test]
+fn a_short_job_is_not_bound_by_its_beginning() {
+    for (begins, varies) in [(30, false), (60, true), (90, false), (110, true)] {
+        let first = server(1, MS, varies);
+        let later = Server { slower_by: Some(128), ..latency(MS, varies) };
+        let scene = Scene {
+            cpu_share: 0.5,
+            later: Some((begins * MS, later)),
+            warm_up: Duration::ZERO,
+            lasts: 2000 * MS,
+            ..scene(4, first)
+        };
+        let fixed = [4, 8, 16, 24, 32].map(|threads| with_fixed(&scene, threads).rate);
+        let (best, own) = (fixed.into_iter().fold(0.0, f64::max), with_growth(&scene));
+        assert!(own.rate >= 0.9 * best, "{begins} ms, {varies}: {own:?}, fixed {fixed:.0?}");
     }
 }
