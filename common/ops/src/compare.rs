@@ -57,6 +57,9 @@ use types::path::{self};
 use unlisted::Unlisted;
 use verdict::CompareWorker;
 
+/// The metadata of both sides of an entry, as far as they exist.
+type Sides<'m> = (Option<&'m Metadata>, Option<&'m Metadata>);
+
 /// A task of the comparison.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum CompareTask {
@@ -270,7 +273,7 @@ impl<'c> CompareJob<'c> {
         worker.gathered.meet(&source);
         let Some((target_dir, target, target_file)) = counterpart else {
             let findings = Findings::only(Presence::OnlySource);
-            self.change_test(
+            self.give_or_hold(
                 entry.dir_ref,
                 entry.name,
                 (Some(&source), None),
@@ -333,7 +336,7 @@ impl<'c> CompareJob<'c> {
             self.compare_whole(entry, target_dir, &mut pair, worker)?;
         }
         let both = (Some(&pair.source), Some(&pair.target));
-        self.change_test(entry.dir_ref, entry.name, both, pair.findings(), worker, context);
+        self.give_or_hold(entry.dir_ref, entry.name, both, pair.findings(), worker, context);
         Ok(Visited::Done { moved_bytes })
     }
 

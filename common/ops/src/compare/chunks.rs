@@ -263,7 +263,7 @@ impl CompareJob<'_> {
                     pair.differing.insert(Fields::CONTENT);
                 }
                 let both = (Some(&pair.source), Some(&pair.target));
-                self.change_test(&dir_ref, &name, both, pair.findings(), worker, context);
+                self.give_or_hold(&dir_ref, &name, both, pair.findings(), worker, context);
             }
             Err(side_error) => self.fail(&dir_ref, name.to_bytes(), side_error, worker, context),
         }

@@ -41,7 +41,7 @@ impl CompareJob<'_> {
             Err(error) => return Err(error).at(Side::Target),
         };
         dir_ref.set_trees(Trees::SourceOnly);
-        self.change_test(dir_ref, c"", (Some(source), None), findings, worker, context);
+        self.give_or_hold(dir_ref, c"", (Some(source), None), findings, worker, context);
         Ok(())
     }
 
@@ -65,7 +65,7 @@ impl CompareJob<'_> {
             self.compare_xattrs(&mut pair, (&*source_dir, None), (&*above, Some(&name)))?;
         }
         let both = (Some(source), Some(&target));
-        self.change_test(dir_ref, c"", both, pair.findings(), worker, context);
+        self.give_or_hold(dir_ref, c"", both, pair.findings(), worker, context);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl CompareJob<'_> {
         let source_dir = dir_ref.source_dir(&*self.root.source).at(Side::Source)?;
         self.compare_xattrs(&mut pair, (&*source_dir, None), (target_dir, None))?;
         let both = (Some(source), Some(&target));
-        self.change_test(dir_ref, c"", both, pair.findings(), worker, context);
+        self.give_or_hold(dir_ref, c"", both, pair.findings(), worker, context);
         Ok(())
     }
 }

@@ -8,13 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::verdict::Sides;
-use super::{CompareJob, CompareTask, CompareWorker};
+use super::{CompareJob, CompareTask, Sides};
 use crate::walk::dir_ref::DirRef;
 use crate::walk::marked_dirs::MarkedDirs;
 use comm::collective::{broadcast, gather};
 use comm::mailbox::Mailbox;
-use sched::context::TaskContext;
 use types::entry::{Kind, Metadata};
 use types::limits::FINISH_BATCH_DIRS;
 use types::outcome::difference::Findings;
@@ -30,10 +28,10 @@ pub(super) struct Pruning {
 /// Verdict on a directory, which is given if the directory has content.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct HeldVerdict {
-    dir_ref: Arc<DirRef>,
-    source: Option<Metadata>,
-    target: Option<Metadata>,
-    findings: Findings,
+    pub(super) dir_ref: Arc<DirRef>,
+    pub(super) source: Option<Metadata>,
+    pub(super) target: Option<Metadata>,
+    pub(super) findings: Findings,
 }
 
 impl Pruning {
@@ -83,18 +81,5 @@ impl CompareJob<'_> {
         }
         tasks.extend((!batch.is_empty()).then_some(CompareTask::Directories(batch)));
         Some(tasks)
-    }
-
-    /// Gives the verdicts on directories with content.
-    pub(super) fn give_held(
-        &self,
-        verdicts: &[HeldVerdict],
-        worker: &mut CompareWorker,
-        context: &TaskContext<'_, Self>,
-    ) {
-        for HeldVerdict { dir_ref, source, target, findings } in verdicts {
-            let sides = (source.as_ref(), target.as_ref());
-            self.give(dir_ref, c"", sides, *findings, worker, context);
-        }
     }
 }

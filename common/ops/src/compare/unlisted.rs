@@ -143,7 +143,7 @@ impl CompareJob<'_> {
             let source_dir = || entry.dir_ref.source_dir(&*self.root.source);
             let (source, findings) = self.findings_of_extra(source_dir, entry.name, &target);
             let both = (source.as_ref(), Some(&target));
-            self.change_test(entry.dir_ref, entry.name, both, findings, worker, context);
+            self.give_or_hold(entry.dir_ref, entry.name, both, findings, worker, context);
         }
         Ok(Visited::NOTHING_MOVED)
     }

@@ -2,14 +2,14 @@
 
 use super::buffers::Buffers;
 use super::options::CompareOptions;
-use super::prune::Pruning;
-use super::{CompareJob, Fields, Findings, Presence};
+use super::prune::{HeldVerdict, Pruning};
+use super::{CompareJob, Fields, Findings, Presence, Sides};
 use crate::walk::account::Gathered;
 use crate::walk::dir_ref::DirRef;
 use crate::walk::list::collector::Listing;
 use lists::rows::Rows;
 use sched::context::TaskContext;
-use types::entry::{Kind, Metadata};
+use types::entry::Kind;
 use types::error::Side;
 use types::limits::LINES_BLOCK_BYTES;
 use types::listed::line::write_difference;
@@ -68,13 +68,10 @@ impl CompareWorker {
     }
 }
 
-/// The metadata of both sides of an entry, as far as they exist.
-pub(super) type Sides<'m> = (Option<&'m Metadata>, Option<&'m Metadata>);
-
 impl CompareJob<'_> {
     /// Gives the verdict on an entry, or holds it until it is known whether a directory counts. A
     /// directory itself has an empty name.
-    pub(super) fn change_test(
+    pub(super) fn give_or_hold(
         &self,
         dir_ref: &DirRef,
         name: &Name,
@@ -120,6 +117,19 @@ impl CompareJob<'_> {
         }
         self.list(dir_ref, name, sides, findings, worker);
         worker.send(context, false);
+    }
+
+    /// Gives the verdicts on directories with content.
+    pub(super) fn give_held(
+        &self,
+        verdicts: &[HeldVerdict],
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) {
+        for HeldVerdict { dir_ref, source, target, findings } in verdicts {
+            let sides = (source.as_ref(), target.as_ref());
+            self.give(dir_ref, c"", sides, *findings, worker, context);
+        }
     }
 
     /// Adds a line to the stream that names every entry.

@@ -122,7 +122,7 @@ impl Visitor for CompareJob<'_> {
                     None => (None, Findings::only(Presence::OnlyTarget)),
                 };
                 let both = (source.as_ref(), Some(metadata));
-                self.change_test(dir_ref, c"", both, findings, worker, context);
+                self.give_or_hold(dir_ref, c"", both, findings, worker, context);
                 Ok(())
             }
             Trees::TargetBelow => Ok(()),
