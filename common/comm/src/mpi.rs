@@ -211,7 +211,8 @@ fn leave_at_last(rank: Rank, exit: Exit) {
 pub fn abort(exit: Exit) -> ! {
     std::thread::sleep(limits::LAST_WORDS);
     identity::as_root().for_good();
-    // SAFETY: called on the main thread, after MPI was initialised and before it is finalised.
+    // SAFETY: called after MPI was initialised and before it is finalised, on the main thread or on
+    // one that the main thread waits for, so that no other thread is in MPI.
     unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, c_int::from(exit.code())) };
     unreachable!("MPI_Abort does not return")
 }

@@ -1,14 +1,10 @@
-//! Panics of threads other than the main one, which alone can end the job on all ranks.
+//! Panics of threads other than the main one, which alone should end the job on all ranks.
 //!
 //! Such a thread stays in the panic hook. An installed build does not unwind (profile `dist`): the
 //! process would end behind the hook, by a signal and before the other ranks know.
 
-#![allow(unsafe_code, reason = "_exit(2) has no safe wrapper")]
-
-use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use types::exit::Exit;
 use types::limits;
 
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
@@ -18,11 +14,9 @@ pub fn has_panicked() -> bool {
     HAS_PANICKED.load(Ordering::SeqCst)
 }
 
-/// Waits, in a thread that has panicked, until the main thread ends the job. Where that one waits
-/// for this thread, the process ends alone, and the launcher ends the others.
-pub fn wait_for_end() -> ! {
+/// Waits, in a thread that has panicked, until the main thread ends the job. Returns only where that
+/// one waits for this thread.
+pub fn wait_for_end() {
     HAS_PANICKED.store(true, Ordering::SeqCst);
     std::thread::sleep(limits::BUG_FAREWELL_MAX);
-    // SAFETY: the process ends at once; nothing that other threads use is taken from them.
-    unsafe { libc::_exit(c_int::from(Exit::Bug.code())) }
 }

@@ -264,25 +264,25 @@ fn join_launched() -> Result<Box<dyn Comm>, JoinError> {
     Ok(Box::new(Solo::default()))
 }
 
-/// Ends the job on all ranks, from the main thread, without a [`Comm`] at hand.
+/// Ends the job on all ranks, without a [`Comm`] at hand.
 static ABORT: OnceLock<fn(Exit) -> !> = OnceLock::new();
 
 /// A panic must not leave the other ranks waiting for ever: unwinding would end in MPI's own
 /// finalisation, which waits for them.
 ///
 /// On the main thread the hook aborts the job at once. Other threads stay in it, and the main thread
-/// aborts for them.
+/// aborts for them, unless it waits for one of them.
 fn install_panic_hook(tool: &'static str, rank: Rank) {
     let main = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
         console::say(&format!("{tool}: bug: rank {} panicked: {info}; please report this", rank.0));
-        if std::thread::current().id() == main {
-            match ABORT.get() {
-                Some(abort) => abort(Exit::Bug),
-                None => Solo::default().abort(Exit::Bug),
-            }
+        if std::thread::current().id() != main {
+            bug::wait_for_end();
         }
-        bug::wait_for_end();
+        match ABORT.get() {
+            Some(abort) => abort(Exit::Bug),
+            None => Solo::default().abort(Exit::Bug),
+        }
     }));
 }
 
