@@ -5,7 +5,8 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // The log of HEAD has a line for each commit and checkout. A path that does not exist would build this crate each time.
+    // The log of HEAD has a line for each commit and checkout. A path that does not exist would
+    // build this crate each time.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"])
         && Path::new(&log).exists()
     {

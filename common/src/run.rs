@@ -59,7 +59,8 @@ impl Session<'_, '_> {
         Settings { threads_max: threads_max.min(affordable), cpu_share: self.topology.cpu_share() }
     }
 
-    /// The rank that reads again what this one has written: on another node, where ranks fill node by node.
+    /// The rank that reads again what this one has written: on another node, where ranks fill node
+    /// by node.
     fn verifier(&self) -> Rank {
         let ranks = self.topology.ranks;
         let of_node = ranks.div_ceil(self.topology.nodes.len().max(1) as u32);
@@ -97,7 +98,8 @@ impl Session<'_, '_> {
     }
 }
 
-/// Makes rank 0's filters those of all ranks; `None` on all of them where they contradict each other.
+/// Makes rank 0's filters those of all ranks; `None` on all of them where they contradict each
+/// other.
 fn select(
     session: &mut Session<'_, '_>,
     filters: &FilterArgs,
@@ -168,14 +170,15 @@ fn check_limits(reach: &Reach) -> Result<(), NothingLimited> {
     if reach.is_local() && is_of_services { Err(NothingLimited) } else { Ok(()) }
 }
 
-/// Prints the first line of the header, with the version and the ranks, unless it was printed before.
+/// Prints the first line of the header, with the version and the ranks, unless it was printed
+/// before.
 fn announce(session: &Session<'_, '_>, args: &CommonArgs, reporter: &mut Reporter) {
     let topology = describe_topology(&session.topology, args.threads);
     reporter.announce(&format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION")));
 }
 
-/// I/O threads of a rank, at most: where a service is asked, more requests are under way than a file
-/// system would gain from.
+/// I/O threads of a rank, at most: where a service is asked, more requests are under way than a
+/// file system would gain from.
 fn threads_max(session: &Session<'_, '_>, resolver: &StoreResolver, args: &CommonArgs) -> u32 {
     if !resolver.has_objects() {
         return args.threads;

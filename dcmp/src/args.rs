@@ -110,8 +110,8 @@ pub struct Args {
     /// Write the entries that match EXPR to FILE: EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …
     ///
     /// FILE.ndjson has one JSON object a line, FILE.parquet is a directory with one Parquet file a
-    /// rank, FILE.mfu is a binary list of mpiFileUtils, FILE.txt, or a name without ending, is text,
-    /// and - is standard output. May be repeated.
+    /// rank, FILE.mfu is a binary list of mpiFileUtils, FILE.txt, or a name without ending, is
+    /// text, and - is standard output. May be repeated.
     #[arg(short, long = "output", value_name = "EXPR:FILE", value_parser = checked_output)]
     outputs: Vec<String>,
 

@@ -24,8 +24,8 @@ pub struct Args {
     /// Files and directories to delete, with all their contents
     ///
     /// A symbolic link on the command line is deleted itself, never what it points to. "/", "." and
-    /// "..", mount points and whole buckets are refused. With --input, PATH may be left out: it is the
-    /// directory that the list was made of.
+    /// "..", mount points and whole buckets are refused. With --input, PATH may be left out: it is
+    /// the directory that the list was made of.
     #[arg(required_unless_present = "input", value_name = "PATH")]
     paths: Vec<OsString>,
 

@@ -41,8 +41,8 @@ pub struct Args {
     /// Write the list to FILE, or - for standard output
     ///
     /// FILE.ndjson is one JSON object a line, FILE.parquet a directory with one Parquet file a
-    /// rank, for DuckDB, pandas and Polars; FILE.mfu is a binary list of mpiFileUtils; FILE.txt, or a
-    /// name without ending, is text.
+    /// rank, for DuckDB, pandas and Polars; FILE.mfu is a binary list of mpiFileUtils; FILE.txt, or
+    /// a name without ending, is text.
     #[arg(short, long, value_name = "FILE", value_parser = local_path())]
     output: Option<OsString>,
 
@@ -51,7 +51,8 @@ pub struct Args {
     input: Option<OsString>,
 
     /// Format of the list: text, ndjson (the default for FILE.ndjson and with --json), parquet (the
-    /// default for FILE.parquet), mfu (for FILE.mfu), or mfu-text, the columns of mpiFileUtils' dwalk
+    /// default for FILE.parquet), mfu (for FILE.mfu), or mfu-text, the columns of mpiFileUtils'
+    /// dwalk
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 

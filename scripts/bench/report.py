@@ -2,6 +2,7 @@
 
 import json
 import os
+import textwrap
 
 import plot
 from contest import disturbed, median, spread
@@ -43,9 +44,14 @@ the processors in most of its runs, also after three attempts.
 
 **Limits.** All measurements use one machine with few cores, which all ranks and servers share. Several nodes,
 networks, Lustre, DAOS and real parallel file systems were not measured. [Measurements by hand](measurements.md)
-has what `make bench` does not repeat, and earlier
-figures of sections that are not below.
+has what `make bench` does not repeat, and earlier figures of sections that are not below.
 """
+
+
+def filled(text):
+    """Paragraphs in the width of all pages."""
+    fill = textwrap.TextWrapper(width=100, break_long_words=False, break_on_hyphens=False).fill
+    return "\n\n".join(fill(paragraph) for paragraph in text.strip().split("\n\n"))
 
 
 class Report:
@@ -69,7 +75,7 @@ class Report:
         self.write()
 
     def write(self):
-        lines = [INTRODUCTION]
+        lines = [filled(INTRODUCTION) + "\n"]
         for name, (title, text) in HEADINGS.items():
             if name in self.sections:
                 lines += self.section(title, text, self.sections[name])
@@ -77,7 +83,7 @@ class Report:
             page.write("\n".join(lines).rstrip("\n") + "\n")
 
     def section(self, title, text, section):
-        yield f"## {title}\n\n{text}\n\n{section['about']}\n"
+        yield f"## {title}\n\n{filled(text)}\n\n{filled(section['about'])}\n"
         for result in section["results"]:
             yield f"### {result['title']}, {result['storage']}\n"
             yield from table(result)

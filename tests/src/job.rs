@@ -78,8 +78,8 @@ pub fn program_dir() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf()
 }
 
-/// Returns the path for a library that is preloaded into the tools. In `LD_PRELOAD` spaces and colons
-/// separate names (ld.so(8)), so in a build whose path has one of these it is elsewhere.
+/// Returns the path for a library that is preloaded into the tools. In `LD_PRELOAD` spaces and
+/// colons separate names (ld.so(8)), so in a build whose path has one of these it is elsewhere.
 pub fn preloaded(name: &str) -> PathBuf {
     let dir = program_dir();
     let is_one_name = !dir.to_string_lossy().contains([' ', ':']);

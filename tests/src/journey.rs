@@ -1,8 +1,8 @@
 //! Random journeys of one command: it runs again and again, killed at a random operation or not,
 //! with changes between the runs, until it ends with 0.
 //!
-//! The law: then the tree is the one that a single undisturbed run makes, and nothing of any of the runs is left;
-//! and what was sent before is not sent again, beyond the chunks in flight.
+//! The law: then the tree is the one that a single undisturbed run makes, and nothing of any of the
+//! runs is left; and what was sent before is not sent again, beyond the chunks in flight.
 
 mod changes;
 mod places;
@@ -225,8 +225,8 @@ impl Journey<'_, '_> {
         self.wrong.push("it never ends with 0".to_owned());
     }
 
-    /// Returns whether a job that was ended had done all: its journal is gone then, and the next run is another job. One that had
-    /// not even begun its journal has none, either.
+    /// Returns whether a job that was ended had done all: its journal is gone then, and the next
+    /// run is another job. One that had not even begun its journal has none, either.
     fn was_done(&mut self, was_begun: bool) -> bool {
         let is_first = || !self.has_ended_well && self.are_files_there();
         let was_done = !self.places.has_journal() && (was_begun || is_first());

@@ -125,8 +125,8 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
-    /// Mounts the contents of `backing` with that delay per operation. So many operations are done at
-    /// a time, and others queue. All are recorded in a file (see [`crate::operations`]).
+    /// Mounts the contents of `backing` with that delay per operation. So many operations are done
+    /// at a time, and others queue. All are recorded in a file (see [`crate::operations`]).
     pub fn queueing(backing: &Path, delay: Duration, at_once: u32, record: &Path) -> Self {
         let (dir, delay) = (Sandbox::for_everybody(), delay.as_micros());
         let mut latencyfs = Command::new(latencyfs());

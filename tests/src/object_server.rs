@@ -1,8 +1,9 @@
 //! An S3 server in this process, for the tests and the demonstration: in memory, started in 10 ms,
 //! with faults.
 //!
-//! The protocol is the crate s3s; buckets and objects are ours, so that every key is possible, and so that
-//! the server can be told to misbehave (`Behaviour`). It listens on the loopback interface only.
+//! The protocol is the crate s3s; buckets and objects are ours, so that every key is possible, and
+//! so that the server can be told to misbehave (`Behaviour`). It listens on the loopback interface
+//! only.
 
 pub mod backend;
 pub mod behaviour;

@@ -1,6 +1,7 @@
-//! Libraries to be preloaded: a directory that is reached past the kernel, as DAOS's `libpil4dfs` does it
-//! (`preload/fake_dfs.c`), calls that fail (`preload/faults.c`), file systems that lie or forget
-//! (`preload/file_faults.c`), and files at whose opening a program is held (`preload/gates.c`).
+//! Libraries to be preloaded: a directory that is reached past the kernel, as DAOS's `libpil4dfs`
+//! does it (`preload/fake_dfs.c`), calls that fail (`preload/faults.c`), file systems that lie or
+//! forget (`preload/file_faults.c`), and files at whose opening a program is held
+//! (`preload/gates.c`).
 
 use crate::sandbox::Sandbox;
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -1,7 +1,7 @@
 //! Gather, broadcast and reduce along a tree, made of plain messages.
 //!
-//! MPI's own collectives spin while they wait, which costs seconds when ranks outnumber cores; these
-//! sleep, and they run over every [`super::Comm`].
+//! MPI's own collectives spin while they wait, which costs seconds when ranks outnumber cores;
+//! these sleep, and they run over every [`super::Comm`].
 
 use std::collections::BTreeMap;
 

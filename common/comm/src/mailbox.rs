@@ -1,9 +1,9 @@
 //! Channels over one [`Comm`]: each phase of a job has its own, numbered in the same order on every
 //! rank, so that a message of one phase never reaches another.
 //!
-//! A rank may already be in the next phase: its message is stored until this rank gets there. A late
-//! answer may belong to a phase that has ended: it is dropped, since a phase ends only when no message
-//! that matters is in progress.
+//! A rank may already be in the next phase: its message is stored until this rank gets there. A
+//! late answer may belong to a phase that has ended: it is dropped, since a phase ends only when no
+//! message that matters is in progress.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Ranks of a real MPI job: the only file that names MPI.
 //!
 //! Funneled: only the main thread gets here, which the compiler checks, since MPI's communicator is
-//! not `Send`. Sends are plain `MPI_Isend` with owned buffers, because rsmpi's scoped requests cannot
-//! express a set of messages that changes; everything else is rsmpi.
+//! not `Send`. Sends are plain `MPI_Isend` with owned buffers, because rsmpi's scoped requests
+//! cannot express a set of messages that changes; everything else is rsmpi.
 
 #![allow(
     unsafe_code,
@@ -62,8 +62,8 @@ impl MpiComm {
     }
 }
 
-/// Variables that keep MPI libraries from reading large messages straight from the sender's memory: of Open MPI 4 and
-/// 5, of UCX, and of Cray's MPICH.
+/// Variables that keep MPI libraries from reading large messages straight from the sender's memory:
+/// of Open MPI 4 and 5, of UCX, and of Cray's MPICH.
 const NO_ATTACHED_MEMORY: [(&str, &str); 4] = [
     ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
     ("OMPI_MCA_smsc", "^cma"),
@@ -71,8 +71,9 @@ const NO_ATTACHED_MEMORY: [(&str, &str); 4] = [
     ("MPICH_SMP_SINGLE_COPY_MODE", "NONE"),
 ];
 
-/// Returns true where the command line or the environment may ask for `--uid` or `--gid`. Options are read by one rank
-/// and only after MPI was initialised, but all ranks are started with the same words; some words too many do no harm.
+/// Returns true where the command line or the environment may ask for `--uid` or `--gid`. Options
+/// are read by one rank and only after MPI was initialised, but all ranks are started with the same
+/// words; some words too many do no harm.
 fn may_become_another_user() -> bool {
     let mut words = std::env::args_os();
     let tool = words.next().unwrap_or_default();
@@ -91,9 +92,10 @@ fn may_become_another_user() -> bool {
         || ["_UID", "_GID"].into_iter().any(has_variable)
 }
 
-/// Prepares for `--uid`: the kernel lets no process read the memory of one that has changed its IDs, unless it may
-/// trace any process, which root in a container may not. Without that memory some MPI libraries use connections that
-/// take long to close, so other jobs keep it. What the operator has set stays.
+/// Prepares for `--uid`: the kernel lets no process read the memory of one that has changed its
+/// IDs, unless it may trace any process, which root in a container may not. Without that memory
+/// some MPI libraries use connections that take long to close, so other jobs keep it. What the
+/// operator has set stays.
 fn do_without_attached_memory() {
     for (variable, value) in NO_ATTACHED_MEMORY {
         if std::env::var_os(variable).is_none() {

@@ -14,8 +14,8 @@ pub fn has_panicked() -> bool {
     HAS_PANICKED.load(Ordering::SeqCst)
 }
 
-/// Waits, in a thread that has panicked, until the main thread ends the job. Returns only where that
-/// one waits for this thread.
+/// Waits, in a thread that has panicked, until the main thread ends the job. Returns only where
+/// that one waits for this thread.
 pub fn wait_for_end() {
     HAS_PANICKED.store(true, Ordering::SeqCst);
     std::thread::sleep(limits::BUG_FAREWELL_MAX);

@@ -1,9 +1,10 @@
 //! Identity with which files are accessed where root has started the job for a user.
 //!
-//! Linux gives each thread its own IDs. The main thread changes its effective ones before it starts others, which
-//! inherit them; threads that MPI has started before stay root's. The real and the saved user ID stay root's, so that
-//! the user can neither signal nor trace the process, and so that the main thread can take root's IDs back for calls
-//! of MPI: MPI libraries open memory of other ranks when they first send to them, and remove at the end what root made.
+//! Linux gives each thread its own IDs. The main thread changes its effective ones before it starts
+//! others, which inherit them; threads that MPI has started before stay root's. The real and the
+//! saved user ID stay root's, so that the user can neither signal nor trace the process, and so
+//! that the main thread can take root's IDs back for calls of MPI: MPI libraries open memory of
+//! other ranks when they first send to them, and remove at the end what root made.
 
 use std::cell::Cell;
 use std::io;

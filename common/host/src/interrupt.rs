@@ -42,7 +42,8 @@ extern "C" fn note_ignored() {
     for signal in STOPPING_UNLESS_IGNORED {
         // SAFETY: zero is a value of every field.
         let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: the pointer is to a structure of the right type that outlives the call; nothing is set.
+        // SAFETY: the pointer is to a structure of the right type that outlives the call; nothing
+        // is set.
         let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut now) };
         if asked == 0 && now.sa_sigaction == libc::SIG_IGN {
             IGNORED.fetch_or(1 << signal, Ordering::Relaxed);
@@ -73,7 +74,8 @@ fn handle(signal: c_int, handler: libc::sighandler_t) -> io::Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the handler does only what signal-safety(7) allows, and the pointer outlives the call.
+    // SAFETY: the handler does only what signal-safety(7) allows, and the pointer outlives the
+    // call.
     match unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

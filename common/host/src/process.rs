@@ -15,8 +15,8 @@ static UMASK: AtomicU32 = AtomicU32::new(NO_UMASK);
 const NO_UMASK: u32 = u32::MAX;
 
 /// Returns the user's file mode creation mask (umask(2)). Where the system does not show it (Linux
-/// before 4.7, without /proc) it can only be read by setting it, so this must be called before there
-/// are other threads.
+/// before 4.7, without /proc) it can only be read by setting it, so this must be called before
+/// there are other threads.
 pub fn current_umask() -> u32 {
     match UMASK.load(Ordering::Relaxed) {
         NO_UMASK => {

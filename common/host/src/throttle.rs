@@ -137,8 +137,8 @@ impl Throttle {
         Some(bytes - bytes % RATE_BLOCK_BYTES_MIN)
     }
 
-    /// Takes tokens for a request that is about to be sent, as part of an operation that has begun: a
-    /// pause does not keep it.
+    /// Takes tokens for a request that is about to be sent, as part of an operation that has begun:
+    /// a pause does not keep it.
     ///
     /// # Errors
     /// Returns how long to wait before asking again, where there are none.

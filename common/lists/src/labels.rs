@@ -15,7 +15,8 @@ pub(super) mod key {
     pub const CHECKSUMS: &str = "dwalk.checksums";
     /// The key that a list is sorted by; absent from an unsorted one.
     pub const SORTED: &str = "dwalk.sorted";
-    /// The number of entries that the rank which wrote the part could not read; absent where it read all.
+    /// The number of entries that the rank which wrote the part could not read; absent where it
+    /// read all.
     pub const FAILED: &str = "dwalk.failed";
     /// The number of roots that were walked: each path is once in the list where that is 1.
     pub const ROOTS: &str = "dwalk.roots";

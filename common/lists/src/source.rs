@@ -19,8 +19,8 @@ use types::listed::record::{OwnedRecord, trimmed};
 pub struct ListSource {
     list: Vec<u8>,
     form: Form,
-    /// Paths of the directory that entries are in, where the list does not tell from which directory
-    /// they were found.
+    /// Paths of the directory that entries are in, where the list does not tell from which
+    /// directory they were found.
     roots: Vec<Vec<u8>>,
 }
 
@@ -233,8 +233,8 @@ impl ListSource {
     }
 }
 
-/// Returns the number of directories between an entry and a directory above it, 0 for that directory
-/// itself; `None` for an entry that is elsewhere.
+/// Returns the number of directories between an entry and a directory above it, 0 for that
+/// directory itself; `None` for an entry that is elsewhere.
 fn depth_below(path: &[u8], root: &[u8]) -> Option<u32> {
     let (path, root) = (trimmed(path), trimmed(root));
     let below = match root {

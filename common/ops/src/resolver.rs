@@ -229,8 +229,8 @@ pub struct Endpoint {
 }
 
 impl StoreResolver {
-    /// Creates this rank's access to the services, to which it sends no request, and to other hosts,
-    /// to which it begins to connect, except where a connection was kept.
+    /// Creates this rank's access to the services, to which it sends no request, and to other
+    /// hosts, to which it begins to connect, except where a connection was kept.
     pub fn new(reach: Reach, kept: Kept) -> Self {
         let service = |(side, remote, settings)| (side, remote, Arc::new(Service::new(settings)));
         let services = reach.services.into_iter().map(service).collect();

@@ -197,8 +197,8 @@ pub trait Visitor: Job<Task: From<WalkTask>, Event = Event, Worker: AsMut<Gather
         false
     }
 
-    /// Returns what visits of the entries of a directory use of most files, in the tree that is walked
-    /// and in the other one.
+    /// Returns what visits of the entries of a directory use of most files, in the tree that is
+    /// walked and in the other one.
     fn upcoming(&self, _dir_ref: &DirRef) -> [Option<Upcoming>; 2] {
         [None, None]
     }

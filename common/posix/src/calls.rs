@@ -1,7 +1,7 @@
 //! System calls that are repeated when a signal has interrupted them (`EINTR`).
 //!
-//! A handler with `SA_RESTART` makes the kernel repeat most calls, but not all, and network file systems
-//! that are mounted interruptible return the error for every call that waits for a server.
+//! A handler with `SA_RESTART` makes the kernel repeat most calls, but not all, and network file
+//! systems that are mounted interruptible return the error for every call that waits for a server.
 
 use std::os::fd::{AsFd, OwnedFd};
 

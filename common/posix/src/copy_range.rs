@@ -20,9 +20,9 @@ pub(super) struct CopyRange {
 impl CopyRange {
     /// Begins for a store on a file system of that type.
     ///
-    /// tmpfs cannot share pages: the kernel copies them while it holds the lock of the target's inode,
-    /// and so reads the source from memory under that lock. Threads that read into their buffers
-    /// before hold it for less time, and one reads while another one writes.
+    /// tmpfs cannot share pages: the kernel copies them while it holds the lock of the target's
+    /// inode, and so reads the source from memory under that lock. Threads that read into their
+    /// buffers before hold it for less time, and one reads while another one writes.
     pub fn on(system: Option<u64>) -> Self {
         Self { is_refused: AtomicBool::new(system == Some(TMPFS)) }
     }

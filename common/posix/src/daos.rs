@@ -2,9 +2,9 @@
 //!
 //! dfuse mounts with `fsname=dfuse,subtype=daos` (`dfuse_core.c`), so the kernel calls the type
 //! `fuse.daos`. A file is stored in chunks, each on one DAOS target, so pieces of a copy are whole
-//! chunks: `st_blksize` is their size. Unsupported operations are noticed by their errors, as with every
-//! file system; only those that would fail again and again, such as copying within the kernel, are not
-//! tried.
+//! chunks: `st_blksize` is their size. Unsupported operations are noticed by their errors, as with
+//! every file system; only those that would fail again and again, such as copying within the
+//! kernel, are not tried.
 
 use std::os::fd::OwnedFd;
 
@@ -42,8 +42,8 @@ pub(super) enum Reached {
 }
 
 impl Daos {
-    /// Returns the properties of the tree with that root, on a file system of that type; `None` where
-    /// it is not on DAOS.
+    /// Returns the properties of the tree with that root, on a file system of that type; `None`
+    /// where it is not on DAOS.
     pub fn of(root: &OwnedFd, system: Option<u64>) -> Option<Self> {
         let stat = fstat(root).ok()?;
         let reached = if is_made_up(root) {

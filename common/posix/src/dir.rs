@@ -352,7 +352,8 @@ impl Dir for PosixDir {
 }
 
 impl PosixDir {
-    /// Opens a file of that inode that this job has staged; see [`super::PosixStore::adopt_staged`].
+    /// Opens a file of that inode that this job has staged; see
+    /// [`super::PosixStore::adopt_staged`].
     pub fn adopt_staged(
         &self,
         new: &NewFile<'_>,

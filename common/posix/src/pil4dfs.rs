@@ -7,7 +7,8 @@
 //! behave; the rules that follow from that:
 //!
 //! - There is no `openat2`, `getdents64`, `copy_file_range`, `fallocate64`, `ioctl` or
-//!   `/proc/self/fd`, there are no hard links, no special files and no lists of extended attributes.
+//!   `/proc/self/fd`, there are no hard links, no special files and no lists of extended
+//!   attributes.
 //! - `statx` fails on a file that is open, and tells no device: `fstat` and `fstatat` are used.
 //! - `futimens` and `fchmod` take files only; a directory is named `.` in itself.
 //! - `O_DIRECTORY` is ignored, and `O_NOFOLLOW` opens the symbolic link itself: what was opened is

@@ -241,8 +241,8 @@ impl PosixStaged {
         Ok(is_ours.then(|| old.completing(new, new_files)))
     }
 
-    /// Opens a file of that inode that this job has staged, to complete it; `None` where the name is
-    /// that of another entry.
+    /// Opens a file of that inode that this job has staged, to complete it; `None` where the name
+    /// is that of another entry.
     pub fn adopt(
         dir: &Arc<OwnedFd>,
         new_files: &Arc<NewFiles>,

@@ -45,7 +45,8 @@ fn of_xfs(root: &OwnedFd) -> TimeRange {
     // A handle with search permission only does not support that.
     let Ok(root) = openat(root, c".", DIRECTORY, Mode::empty()) else { return TimeRange::All };
     let mut geometry = [0_u8; 256];
-    // SAFETY: the kernel writes at most the 256 bytes that the request's number says, and they are there.
+    // SAFETY: the kernel writes at most the 256 bytes that the request's number says, and they are
+    // there.
     let asked = unsafe { libc::ioctl(root.as_raw_fd(), XFS_GEOMETRY, geometry.as_mut_ptr()) };
     let flags = &geometry[XFS_FLAGS_AT..][..4];
     match (asked, flags.try_into().map(u32::from_ne_bytes)) {

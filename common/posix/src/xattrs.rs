@@ -1,9 +1,9 @@
 //! Extended attributes, access control lists among them (xattr(7), acl(5)).
 //!
-//! Those of an open file are read by its descriptor. An entry of an open directory is reached by that
-//! directory and one component, through listxattrat(2) or a path in `/proc/self/fd`: the calls by
-//! descriptor require that the entry is open for reading, which may not be allowed, or may act. The
-//! `l…xattr` calls do not follow a symbolic link in the last component.
+//! Those of an open file are read by its descriptor. An entry of an open directory is reached by
+//! that directory and one component, through listxattrat(2) or a path in `/proc/self/fd`: the calls
+//! by descriptor require that the entry is open for reading, which may not be allowed, or may act.
+//! The `l…xattr` calls do not follow a symbolic link in the last component.
 
 mod listed_at;
 

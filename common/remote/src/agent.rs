@@ -1,4 +1,5 @@
-//! The agent: serves file systems of this host to one client, through its standard input and output.
+//! The agent: serves file systems of this host to one client, through its standard input and
+//! output.
 
 mod files;
 mod lists;
@@ -219,7 +220,8 @@ impl Agent {
         }
     }
 
-    /// Does each of several requests. One whose answer may not fit is left for a message of its own.
+    /// Does each of several requests. One whose answer may not fit is left for a message of its
+    /// own.
     fn reply_each(&self, parts: &[Part], data: &[u8], out: &mut Vec<u8>) -> Result<Vec<Part>> {
         let malformed = || Op::Open.errno(libc::EBADMSG);
         let (mut rest, mut heads_bytes, mut replies) = (data, 0, Vec::with_capacity(parts.len()));
@@ -361,8 +363,8 @@ impl Agent {
         self.paths.stat(&join(&root.path, path.as_bytes()), Symlinks::Follow)
     }
 
-    /// Returns a directory's metadata with its entries, if they are few. It is inspected before it is
-    /// listed, so that a later change of it shows.
+    /// Returns a directory's metadata with its entries, if they are few. It is inspected before it
+    /// is listed, so that a later change of it shows.
     fn enter(&self, at: &At) -> Result<Entered> {
         let root = self.root(at.root)?;
         let dir = self.dir(at)?;

@@ -1,9 +1,9 @@
 //! Bundles: several small requests in one message, each with its own answer, so that a file costs a
 //! share of a round trip.
 //!
-//! A request that is put into the outbox leaves with those that follow, at the latest when its answer
-//! is waited for. What a broken connection leaves without an answer is sent again one by one, as any
-//! other request is.
+//! A request that is put into the outbox leaves with those that follow, at the latest when its
+//! answer is waited for. What a broken connection leaves without an answer is sent again one by
+//! one, as any other request is.
 
 use std::sync::{Arc, Mutex};
 

@@ -143,8 +143,8 @@ impl Connected for Connection {
         &self.exchange
     }
 
-    /// An agent works on many requests at a time, and several agents only help where a connection is
-    /// full of content: to make one takes longer than many small requests.
+    /// An agent works on many requests at a time, and several agents only help where a connection
+    /// is full of content: to make one takes longer than many small requests.
     fn is_busy(&self) -> bool {
         self.exchange.in_progress() >= REMOTE_AGENT_QUEUE
             || self.exchange.bytes_in_progress() >= REMOTE_BYTES_OF_CONNECTION

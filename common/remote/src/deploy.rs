@@ -67,8 +67,8 @@ impl Program {
         format!("dcp-{}", self.sha256)
     }
 
-    /// Returns a script that tells whether the program is there as a whole. Scripts are single words
-    /// in single quotes, which shells of all kinds pass on to `sh` as they are.
+    /// Returns a script that tells whether the program is there as a whole. Scripts are single
+    /// words in single quotes, which shells of all kinds pass on to `sh` as they are.
     fn probe(&self) -> String {
         let Self { sha256, .. } = self;
         format!(

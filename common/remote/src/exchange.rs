@@ -1,5 +1,5 @@
-//! A pipe to a process that answers numbered requests, which many threads share: a thread of it hands
-//! each answer to the thread that waits for it.
+//! A pipe to a process that answers numbered requests, which many threads share: a thread of it
+//! hands each answer to the thread that waits for it.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -89,8 +89,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<A: Send + 'static> Exchange<A> {
-    /// Takes a connection over, whose answers `receive` reads one by one, each with the number of its
-    /// request.
+    /// Takes a connection over, whose answers `receive` reads one by one, each with the number of
+    /// its request.
     pub fn over(link: Link, receive: Receive<A>) -> Self {
         let waiting = Arc::new(Waiting {
             answers: Mutex::new(Some(HashMap::new())),
@@ -123,8 +123,9 @@ impl<A: Send + 'static> Exchange<A> {
         }
     }
 
-    /// Sends a request, which `seal` makes of its number, one of 32 bits: what it returns writes the
-    /// request, while no other thread writes. `bytes` of content travel with it, or with the answer.
+    /// Sends a request, which `seal` makes of its number, one of 32 bits: what it returns writes
+    /// the request, while no other thread writes. `bytes` of content travel with it, or with the
+    /// answer.
     ///
     /// # Errors
     /// `Broken` where the connection has ended.

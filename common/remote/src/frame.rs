@@ -1,8 +1,8 @@
 //! Frames: the form of messages on the wire.
 //!
 //! A connection begins with a greeting of each side, whose form never changes. Then frames follow:
-//! lengths of the message and of its data, and of both together if they are compressed, the number of
-//! the request, a CRC-64 of number, message and data, and both.
+//! lengths of the message and of its data, and of both together if they are compressed, the number
+//! of the request, a CRC-64 of number, message and data, and both.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 

@@ -15,7 +15,8 @@ pub struct Known {
     changed: HashSet<CString>,
     /// True where the listing was complete, so that any other name is missing.
     is_complete: bool,
-    /// True once a name was met that is not remembered: from then on no name is missing for certain.
+    /// True once a name was met that is not remembered: from then on no name is missing for
+    /// certain.
     is_partial: bool,
 }
 

@@ -2,10 +2,10 @@
 //! ssh connects with this process.
 //!
 //! [`protocol`] has the messages, [`frame`] their form on the wire, [`agent`] the server, and
-//! [`host::Host`] the client: a few connections, each shared by many threads. [`store::RemoteStore`]
-//! is the store on top of them. A request names paths and no handles, so it can be repeated on
-//! another connection after its own has broken. Nothing that arrives is trusted: sizes, names and
-//! checksums are validated here, on both sides.
+//! [`host::Host`] the client: a few connections, each shared by many threads.
+//! [`store::RemoteStore`] is the store on top of them. A request names paths and no handles, so it
+//! can be repeated on another connection after its own has broken. Nothing that arrives is trusted:
+//! sizes, names and checksums are validated here, on both sides.
 
 pub mod agent;
 pub mod bundle;

@@ -111,8 +111,8 @@ pub fn remove_dir(host: &Host, path: &[u8]) -> Result<()> {
     host.ask(Op::Remove, &|_| request.clone(), &[])?.0.map(drop)
 }
 
-/// Returns whether the directory at a path of a host is `above`, or below it. A directory of another
-/// host is neither.
+/// Returns whether the directory at a path of a host is `above`, or below it. A directory of
+/// another host is neither.
 pub fn is_below(host: &Host, path: &[u8], above: &Metadata) -> bool {
     let is_there = || {
         let above = host.shown(*above);

@@ -1,5 +1,5 @@
-//! The connections of a rank to a host: made as they are needed, up to a limit, and made again where
-//! they break.
+//! The connections of a rank to a host: made as they are needed, up to a limit, and made again
+//! where they break.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -269,8 +269,8 @@ impl Dir for ObjectDir {
         Ok(Some((Box::new(ObjectFile::new(self.bucket.clone(), key, head, end)), form)))
     }
 
-    /// Creates a directory by writing its marker, where markers are configured. Otherwise nothing is
-    /// written, since a directory exists as soon as a key is below it.
+    /// Creates a directory by writing its marker, where markers are configured. Otherwise nothing
+    /// is written, since a directory exists as soon as a key is below it.
     fn make_dir(&self, name: &Name, _mode: u32) -> Result<Made> {
         match self.peek(name, Hint::Unknown) {
             Ok(metadata) if metadata.kind == Kind::Directory => Ok(Made::Existed),

@@ -76,8 +76,8 @@ impl<J: Job + ?Sized> TaskContext<'_, J> {
         self.pool.is_hungry()
     }
 
-    /// Pauses a thread that was taken away, until it is wanted again, after it has delivered what it
-    /// gathered. To be called between the operations of a long task, with nothing held for which
+    /// Pauses a thread that was taken away, until it is wanted again, after it has delivered what
+    /// it gathered. To be called between the operations of a long task, with nothing held for which
     /// another thread waits.
     pub fn pause_if_crowded(&self, flush: impl FnOnce()) {
         if self.pool.is_crowded() {

@@ -4,11 +4,11 @@
 //! While there is a backlog and the rank leaves much of its CPU unused, its threads wait for the
 //! storage. More of them are worth it as long as operations per second grow with them. On a storage
 //! that is full they only make all operations wait longer, also those of other jobs, so the number
-//! stays at the knee of that curve. [`ramp`] finds it within some round trips, [`steady`] follows it.
-//! When its CPU is busy, more threads would only get in each other's way.
+//! stays at the knee of that curve. [`ramp`] finds it within some round trips, [`steady`] follows
+//! it. When its CPU is busy, more threads would only get in each other's way.
 //!
-//! An operation that waits for storage is a voluntary context switch, which the kernel counts anyway:
-//! nothing is counted or timed for each operation.
+//! An operation that waits for storage is a voluntary context switch, which the kernel counts
+//! anyway: nothing is counted or timed for each operation.
 
 mod ramp;
 mod sample;

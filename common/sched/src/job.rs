@@ -36,8 +36,8 @@ pub trait Job: Sync {
     /// calls it now and then, so that rank 0 knows what happened if the job is killed.
     fn deliver(&self, _context: &TaskContext<'_, Self>) {}
 
-    /// Receives a message, where the operation sends any. Runs on the main thread, so it must not do
-    /// I/O: it queues a task.
+    /// Receives a message, where the operation sends any. Runs on the main thread, so it must not
+    /// do I/O: it queues a task.
     fn message(&self, _from: Rank, _message: Self::Message, _context: &TaskContext<'_, Self>) {}
 
     /// Returns the progress of this rank.

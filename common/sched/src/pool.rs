@@ -1,8 +1,8 @@
 //! The I/O threads of one rank and the tasks they share.
 //!
 //! Each thread has a deque: it takes its own newest task (depth first keeps queues short), others
-//! take its oldest (the largest subtrees). Threads without work sleep on a condition variable, as do
-//! those that are more than may work at the same time.
+//! take its oldest (the largest subtrees). Threads without work sleep on a condition variable, as
+//! do those that are more than may work at the same time.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! The division of limited rates among the ranks: each tells rank 0 what it did, and gets its share.
+//! The division of limited rates among the ranks: each tells rank 0 what it did, and gets its
+//! share.
 
 use std::time::Duration;
 
@@ -55,8 +56,8 @@ impl RateSharing {
         }
     }
 
-    /// Lets the demands of ranks expire that have told nothing for long: one that is frozen, or whose node
-    /// is overloaded, leaves its share to the others until it tells again.
+    /// Lets the demands of ranks expire that have told nothing for long: one that is frozen, or
+    /// whose node is overloaded, leaves its share to the others until it tells again.
     fn grow_old(&mut self, after: Duration) {
         for (demand, age) in &mut self.demands {
             *age += after;

@@ -167,7 +167,8 @@ impl Reactor {
     }
 
     /// Answers a steal request with half of the tasks that this rank has more than the thief. A
-    /// part of a directory that should stay on one rank is given only to one that has nothing at all.
+    /// part of a directory that should stay on one rank is given only to one that has nothing at
+    /// all.
     fn answer(
         &mut self,
         thief: Rank,

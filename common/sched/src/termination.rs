@@ -71,7 +71,8 @@ impl Termination {
     pub fn on_report(&mut self, wave: u64, traffic: Traffic) {
         // A report of an earlier wave has counts from before this one began, and proves nothing.
         let Some(joining) = self.joining.as_mut().filter(|_| wave == self.wave) else { return };
-        // What other ranks send must not bring this one down: a report too many is not an underflow.
+        // What other ranks send must not bring this one down: a report too many is not an
+        // underflow.
         joining.awaited = joining.awaited.saturating_sub(1);
         joining.below.sent += traffic.sent;
         joining.below.received += traffic.received;

@@ -1,8 +1,9 @@
 //! Choice of when and whom a rank asks for work: one request at a time, to a random rank; after
 //! refusals it waits longer and longer.
 //!
-//! The first time it asks when it has nothing to do. Where there was plenty it asks again before all
-//! of it is done, so that its threads work on while the answer waits for the victim's processor.
+//! The first time it asks when it has nothing to do. Where there was plenty it asks again before
+//! all of it is done, so that its threads work on while the answer waits for the victim's
+//! processor.
 
 use std::time::Duration;
 

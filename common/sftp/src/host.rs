@@ -141,7 +141,8 @@ impl Host {
         again(|_| self.session(op)?.ask(op, packet))
     }
 
-    /// Sends a request, and tells whether it was sent again: then an earlier one may have been done.
+    /// Sends a request, and tells whether it was sent again: then an earlier one may have been
+    /// done.
     pub(crate) fn ask_counted(&self, op: Op, packet: &Packet) -> Result<(Reply, bool)> {
         again(|attempt| Ok((self.session(op)?.ask(op, packet)?, attempt > 0)))
     }
@@ -185,8 +186,8 @@ impl Host {
         if path.starts_with(b"/") { Ok(path) } else { Err(malformed(op)) }
     }
 
-    /// Finds out whether a failure of a change at a path is that of a full or read-only file system:
-    /// the protocol has no code for either.
+    /// Finds out whether a failure of a change at a path is that of a full or read-only file
+    /// system: the protocol has no code for either.
     pub(crate) fn explained(&self, error: Error, path: &[u8]) -> Error {
         let may_be = error.cause == FAILURE || error.cause == Cause::System(libc::EACCES);
         match self.space(path).filter(|_| may_be) {

@@ -124,7 +124,8 @@ impl Cleaning<'_, '_, '_> {
         (job.tally(), counters, job.take_journals())
     }
 
-    /// Locations in which jobs of these journals have temporary files, other than those that were cleaned.
+    /// Locations in which jobs of these journals have temporary files, other than those that were
+    /// cleaned.
     fn elsewhere(&mut self, journals: Vec<DeadJournal>, cleaned: &[Vec<u8>]) -> Elsewhere {
         let all = reduce(self.session.mail, journals, Vec::extend);
         let elsewhere = all.map(|journals| {

@@ -147,7 +147,8 @@ struct WatchedComparison<'w, 'c> {
 }
 
 impl<'c> WatchedComparison<'_, 'c> {
-    /// Compares from these tasks on, then what a manifest does not have, and what has changed meanwhile.
+    /// Compares from these tasks on, then what a manifest does not have, and what has changed
+    /// meanwhile.
     fn run(
         &mut self,
         session: &mut Session<'_, '_>,

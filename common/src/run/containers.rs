@@ -1,4 +1,5 @@
-//! Containers of DAOS on all nodes: one rank of each finds or mounts them for all ranks that are there.
+//! Containers of DAOS on all nodes: one rank of each finds or mounts them for all ranks that are
+//! there.
 
 use std::collections::BTreeMap;
 

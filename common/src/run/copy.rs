@@ -167,7 +167,8 @@ fn describe_root(root: &RootPlan) -> String {
     }
 }
 
-/// Tells those who know `-n` from cp and s5cmd, where it skips files that exist, that it means another thing.
+/// Tells those who know `-n` from cp and s5cmd, where it skips files that exist, that it means
+/// another thing.
 fn not_no_clobber(resolver: &StoreResolver, target: &[u8], reporter: &mut Reporter) {
     if plan::target_is(resolver, target) != TargetIs::Missing {
         reporter.warn(NOT_NO_CLOBBER);

@@ -62,8 +62,8 @@ impl<'r> Copying<'r> {
             .verified_by(session.verifier())
     }
 
-    /// Copies what is walked or named; where names may be those of several sources, one source after the
-    /// other.
+    /// Copies what is walked or named; where names may be those of several sources, one source
+    /// after the other.
     pub fn entries(
         &self,
         session: &mut Session<'_, '_>,
@@ -133,8 +133,8 @@ impl<'r> Copying<'r> {
         Watched { trees, selection: self.selection, threads_max: self.threads_max }
     }
 
-    /// Sets the directories' own attributes, now that nothing changes below them any more. This rank may have given up
-    /// for that `errno` before.
+    /// Sets the directories' own attributes, now that nothing changes below them any more. This
+    /// rank may have given up for that `errno` before.
     pub fn finish(
         &self,
         session: &mut Session<'_, '_>,
@@ -162,7 +162,8 @@ impl<'r> Copying<'r> {
         (tally, counters)
     }
 
-    /// Syncs all changes to storage, where that is requested. Returns how many targets of this rank failed.
+    /// Syncs all changes to storage, where that is requested. Returns how many targets of this rank
+    /// failed.
     fn settle(&self, session: &mut Session<'_, '_>, reporter: &mut Reporter) -> u64 {
         let is_wished = self.options.transfer.durable == Durable::Now;
         let failure = |root: &CopyRoot| {

@@ -1,4 +1,5 @@
-//! How a copy ends: its manifest and journal, its summary, and the comparison of all where that is wished.
+//! How a copy ends: its manifest and journal, its summary, and the comparison of all where that is
+//! wished.
 
 use super::copying::Phase;
 use super::manifest::Manifest;

@@ -10,8 +10,8 @@ use sched::counters::Counters;
 use sched::engine;
 use types::outcome::tally::Tally;
 
-/// Copies the files whose names the walk has remembered in `leftovers`, adds what that leaves to them,
-/// and to the phase what it counts. Where the walk was stopped it gives them up.
+/// Copies the files whose names the walk has remembered in `leftovers`, adds what that leaves to
+/// them, and to the phase what it counts. Where the walk was stopped it gives them up.
 pub(super) fn copy(
     session: &mut Session<'_, '_>,
     copying: Copying<'_>,

@@ -23,8 +23,8 @@ struct Root {
 }
 
 impl Root {
-    /// The directory that the entry was found from; where the list does not tell, what all entries have
-    /// in common, and of one entry the entry itself.
+    /// The directory that the entry was found from; where the list does not tell, what all entries
+    /// have in common, and of one entry the entry itself.
     fn of(entry: &OwnedRecord, is_foreign: bool) -> Self {
         let path = trimmed(&entry.path);
         let below = if is_foreign { 0 } else { entry.view().below_root().len() };
@@ -60,7 +60,8 @@ fn common<'p>(one: &'p [u8], other: &[u8]) -> &'p [u8] {
 /// Finds the directory by reading the list once on all ranks.
 ///
 /// # Errors
-/// The exit code, on all ranks, where it cannot be read or names no one directory; rank 0 has said why.
+/// The exit code, on all ranks, where it cannot be read or names no one directory; rank 0 has said
+/// why.
 pub(super) fn find(
     session: &mut Session<'_, '_>,
     named: &NamedArgs,
@@ -81,8 +82,8 @@ pub(super) fn find(
     broadcast(session.mail, found).ok_or(Exit::Unusable)
 }
 
-/// The directories of the entries that fall to this rank: the one they have in common, or up to two that
-/// the list names.
+/// The directories of the entries that fall to this rank: the one they have in common, or up to two
+/// that the list names.
 fn of_rank(source: &ListSource, rank: u32, ranks: u32) -> Result<Vec<Root>, Failure> {
     let mut found: Vec<Root> = Vec::new();
     for piece in source.share(rank, ranks)?.pieces {

@@ -27,7 +27,8 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// The arguments by which another run over the same entries finds them: a pipe cannot be read again.
+    /// The arguments by which another run over the same entries finds them: a pipe cannot be read
+    /// again.
     pub fn again(&self, args: &NamedArgs) -> NamedArgs {
         match self.named.as_ref().map(Named::origin) {
             Some(Origin::Paths(paths)) => NamedArgs::of_paths(paths.clone()),
@@ -68,7 +69,8 @@ impl Opened {
     }
 }
 
-/// Rank 0 looks at what is named below `source` for all; each rank looks into the parts that fall to it.
+/// Rank 0 looks at what is named below `source` for all; each rank looks into the parts that fall
+/// to it.
 ///
 /// # Errors
 /// The exit code, on all ranks, where it cannot be read; rank 0 has said why.
@@ -109,8 +111,8 @@ enum Same {
     Letters,
 }
 
-/// The names that stand there once more, besides those that are passed over already. What cannot be read is a failure
-/// when it is to be dealt with.
+/// The names that stand there once more, besides those that are passed over already. What cannot be
+/// read is a failure when it is to be dealt with.
 fn repeated(
     session: &mut Session<'_, '_>,
     named: &Named,
@@ -155,7 +157,8 @@ fn look(args: &NamedArgs, source: Option<&[u8]>) -> Result<Origin, Failure> {
     }
 }
 
-/// The paths from the root that a directory may have in a list: as it was given, and without symbolic links.
+/// The paths from the root that a directory may have in a list: as it was given, and without
+/// symbolic links.
 fn absolute(path: &[u8]) -> Vec<Vec<u8>> {
     let here = std::env::current_dir().unwrap_or_default();
     let given = absolute_path(here.as_os_str().as_bytes(), path);
@@ -166,10 +169,12 @@ fn absolute(path: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Tells whether any part of a list may have an entry more than once, if all ranks could read their parts.
+/// Tells whether any part of a list may have an entry more than once, if all ranks could read their
+/// parts.
 ///
 /// # Errors
-/// The exit code, on all ranks, where one could not, or where the parts are not of one list; rank 0 has said why.
+/// The exit code, on all ranks, where one could not, or where the parts are not of one list; rank 0
+/// has said why.
 pub(super) fn agree_on(
     session: &mut Session<'_, '_>,
     share: &Result<Share, Failure>,

@@ -50,7 +50,8 @@ pub(super) fn on_this_node(session: &Session<'_, '_>) -> String {
     format!("(on {host}); mount it there too, or start the job without that node")
 }
 
-/// Error lines of some ranks. Those of one node are alike, and the first few nodes show what is wrong.
+/// Error lines of some ranks. Those of one node are alike, and the first few nodes show what is
+/// wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct NodeErrors {
     /// Rank 0's own, which most likely holds on all nodes.

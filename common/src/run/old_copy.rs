@@ -1,4 +1,5 @@
-//! Directory of `--link-dest` or `--compare-dest`: as with rsync(1), a relative one is taken from the target on.
+//! Directory of `--link-dest` or `--compare-dest`: as with rsync(1), a relative one is taken from
+//! the target on.
 
 use crate::surface::reporter::Reporter;
 use ops::copy::options::{CopyOptions, OldCopy, Unchanged};
@@ -11,8 +12,8 @@ use types::path::{escaped, join, without_end_slashes};
 
 const NO_LINKS: &str = "--link-dest: objects have no hard links, so leave it out";
 
-/// Replaces a relative path by where it leads. One that leads nowhere from the target on, and somewhere from the current
-/// directory on, is taken from there, and a line says so.
+/// Replaces a relative path by where it leads. One that leads nowhere from the target on, and
+/// somewhere from the current directory on, is taken from there, and a line says so.
 ///
 /// # Errors
 /// One line: why there is no such directory, or none is of use.
@@ -76,7 +77,8 @@ fn look(resolver: &StoreResolver, path: &[u8]) -> Result<Kind, Error> {
     resolver.look(Side::Target, path, Symlinks::Follow).map(|found| found.kind)
 }
 
-/// A target that is a file, or that will be made, is no directory to begin at, but its place is known.
+/// A target that is a file, or that will be made, is no directory to begin at, but its place is
+/// known.
 fn from_target(resolver: &StoreResolver, target: &[u8], given: &[u8]) -> Vec<u8> {
     if look(resolver, target).is_ok_and(|kind| kind == Kind::Directory) {
         return join(target, given);

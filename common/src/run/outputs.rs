@@ -1,4 +1,5 @@
-//! Files and directories that a job writes its results to: none is read by the same job, and no two are one.
+//! Files and directories that a job writes its results to: none is read by the same job, and no two
+//! are one.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -54,7 +55,8 @@ pub(super) enum OutputError {
     List(#[from] NotRegular),
 }
 
-/// Refuses outputs that would replace an input, by whatever name, be a part of one, or replace each other.
+/// Refuses outputs that would replace an input, by whatever name, be a part of one, or replace each
+/// other.
 ///
 /// # Errors
 /// Returns the path.

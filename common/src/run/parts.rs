@@ -1,4 +1,5 @@
-//! Parquet lists, of which every rank writes a part: begun under temporary names, named when all parts are whole.
+//! Parquet lists, of which every rank writes a part: begun under temporary names, named when all
+//! parts are whole.
 
 use super::outputs::OutputError;
 use super::shared_roots::is_shared_directory;
@@ -22,12 +23,12 @@ pub(super) struct PartLists {
 }
 
 impl PartLists {
-    /// Tells all ranks of the directories that rank 0 has made, one for each list that is not text, and makes sure that
-    /// these are the same on all nodes.
+    /// Tells all ranks of the directories that rank 0 has made, one for each list that is not text,
+    /// and makes sure that these are the same on all nodes.
     ///
     /// # Errors
-    /// The exit code, on all ranks, where rank 0 could not make them, or another node does not have them; rank 0 has
-    /// said why.
+    /// The exit code, on all ranks, where rank 0 could not make them, or another node does not have
+    /// them; rank 0 has said why.
     pub fn open(
         session: &mut Session<'_, '_>,
         made: Option<Result<Vec<Option<StagedDirectory>>, OutputError>>,
@@ -82,8 +83,8 @@ impl PartLists {
         created.ok().filter(|_| all_made).ok_or(Exit::Unusable)
     }
 
-    /// Names the lists, if every rank has written its parts and nothing was cancelled; otherwise lists that were
-    /// there stay. The tally is that of this rank.
+    /// Names the lists, if every rank has written its parts and nothing was cancelled; otherwise
+    /// lists that were there stay. The tally is that of this rank.
     pub fn end(
         self,
         session: &mut Session<'_, '_>,

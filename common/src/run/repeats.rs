@@ -1,4 +1,5 @@
-//! The search for names that stand more than once, over all ranks: two ranks must not be at one file.
+//! The search for names that stand more than once, over all ranks: two ranks must not be at one
+//! file.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -20,9 +21,9 @@ pub(super) struct Named {
     pub path: Vec<u8>,
 }
 
-/// Finds all names but the first of each key among those of all ranks, and tells every rank. `names` returns those of
-/// this rank, with their keys, and is read several times, so that memory grows with names that stand more than once,
-/// and not with the list.
+/// Finds all names but the first of each key among those of all ranks, and tells every rank.
+/// `names` returns those of this rank, with their keys, and is read several times, so that memory
+/// grows with names that stand more than once, and not with the list.
 pub(super) fn find<I: Iterator<Item = (Vec<u8>, Named)>>(
     session: &mut Session<'_, '_>,
     names: impl Fn() -> I,

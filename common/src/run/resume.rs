@@ -1,4 +1,5 @@
-//! Going on with a job that was stopped: whether there is one, and the journal of this one on all ranks.
+//! Going on with a job that was stopped: whether there is one, and the journal of this one on all
+//! ranks.
 
 use std::fs::File;
 use std::io;
@@ -70,8 +71,8 @@ impl RankError for NoJournal<'_> {
     }
 }
 
-/// Opens the journal on this rank. `None` on all ranks where one of them cannot; without a journal there is
-/// nothing to open.
+/// Opens the journal on this rank. `None` on all ranks where one of them cannot; without a journal
+/// there is nothing to open.
 pub(super) fn open(
     session: &mut Session<'_, '_>,
     found: Option<Found>,
@@ -125,8 +126,8 @@ impl ResumeState {
         }
     }
 
-    /// Removes what stopped jobs have staged directly in the roots whose entries were named one by one: nobody walks
-    /// through those. Returns how much could not be looked through, on rank 0.
+    /// Removes what stopped jobs have staged directly in the roots whose entries were named one by
+    /// one: nobody walks through those. Returns how much could not be looked through, on rank 0.
     pub fn sweep_roots(
         &self,
         session: &Session<'_, '_>,
@@ -144,7 +145,8 @@ impl ResumeState {
         failures.len() as u64
     }
 
-    /// Removes what was staged for nothing, where all is done but that. Returns how much of it stays, on rank 0.
+    /// Removes what was staged for nothing, where all is done but that. Returns how much of it
+    /// stays, on rank 0.
     pub fn remove_unused(
         &self,
         session: &mut Session<'_, '_>,
@@ -173,8 +175,8 @@ impl ResumeState {
         failures.len() as u64
     }
 
-    /// The job has ended: where all is done the journal goes. Where a comparison at its end has found that something
-    /// `differs`, the next job believes nothing that it has not compared.
+    /// The job has ended: where all is done the journal goes. Where a comparison at its end has
+    /// found that something `differs`, the next job believes nothing that it has not compared.
     pub fn end(
         self,
         session: &mut Session<'_, '_>,
@@ -213,8 +215,8 @@ impl Found {
         }
     }
 
-    /// A copy that goes on copies what is not there. What is finished is told by its time of change, so that
-    /// is kept.
+    /// A copy that goes on copies what is not there. What is finished is told by its time of
+    /// change, so that is kept.
     pub fn prepare(&self, options: &mut CopyOptions) {
         options.keep.times |= self.dir.is_some();
         if self.dir.is_some() && options.transfer.durable == Durable::Later {
@@ -235,7 +237,8 @@ impl Found {
         of_earlier.or(self.is_copy_there.then_some(TargetIs::Missing))
     }
 
-    /// Writes down which directory was made to be the copy: another one may have its name when the job goes on.
+    /// Writes down which directory was made to be the copy: another one may have its name when the
+    /// job goes on.
     ///
     /// # Errors
     /// Fails where that cannot be written.

@@ -1,5 +1,5 @@
-//! Recognising an interrupted run of the same command: the journal of these locations, names and options, however they are
-//! spelled now.
+//! Recognising an interrupted run of the same command: the journal of these locations, names and
+//! options, however they are spelled now.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -210,9 +210,9 @@ impl Command<'_> {
         name.is_some_and(is_missing)
     }
 
-    /// Likeness of target and source where there is no journal: a successful run leaves none, and the same
-    /// command means the same place. A copy's time of change is the source's, and so are entries in it; where the source
-    /// was changed since, names are left that tell.
+    /// Likeness of target and source where there is no journal: a successful run leaves none, and
+    /// the same command means the same place. A copy's time of change is the source's, and so are
+    /// entries in it; where the source was changed since, names are left that tell.
     fn copy_there(&self, resolver: &StoreResolver) -> Likeness {
         self.compare_with_target(resolver).unwrap_or(Likeness::Other)
     }
@@ -245,7 +245,8 @@ impl Command<'_> {
         Some(names.likeness(is_as_old))
     }
 
-    /// Error: another process of the same command has begun to copy since this one has searched for its journal.
+    /// Error: another process of the same command has begun to copy since this one has searched for
+    /// its journal.
     fn is_begun_meanwhile(&self, journal: Option<&[u8]>, resolver: &StoreResolver) -> bool {
         let is_there = |dir: &[u8]| folder::read(as_path(dir)).is_ok_and(|job| job.is_some());
         journal.is_some_and(is_there) || self.copy_there(resolver) == Likeness::Copy
@@ -361,8 +362,8 @@ fn look(
     Ok(Looked { dir: free, earlier: None, is_ours: false })
 }
 
-/// Directories in which a journal of these locations may be, if the operator names none: several jobs may be
-/// interrupted there.
+/// Directories in which a journal of these locations may be, if the operator names none: several
+/// jobs may be interrupted there.
 fn beside(job: &JobRecord) -> Vec<Vec<u8>> {
     let given = Given::new(&job.target);
     let Some(name) = given.last_name.as_ref().map(|name| escaped(name)) else { return Vec::new() };

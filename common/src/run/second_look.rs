@@ -1,5 +1,5 @@
-//! The second look: after a walk all ranks look once more at the directories that were listed, and list those again
-//! that have changed meanwhile. What does not come to rest is said.
+//! The second look: after a walk all ranks look once more at the directories that were listed, and
+//! list those again that have changed meanwhile. What does not come to rest is said.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -54,8 +54,9 @@ pub(super) fn watch(session: &mut Session<'_, '_>, symlinks: Symlinks) -> Watch 
     Watch::new(broadcast(session.mail, first), symlinks)
 }
 
-/// Deals with what has come while a walk went on that was watched like that. `list_again` lists directories that have
-/// changed, under another watch, and returns the directories that were listed. All ranks call it.
+/// Deals with what has come while a walk went on that was watched like that. `list_again` lists
+/// directories that have changed, under another watch, and returns the directories that were
+/// listed. All ranks call it.
 pub(super) fn take(
     session: &mut Session<'_, '_>,
     (walk, mut watch): (&Watched<'_>, Watch),
@@ -133,8 +134,8 @@ fn with_counterparts(changed: &[Changed]) -> HashSet<RootedPath> {
     changed.iter().flat_map(in_both).collect()
 }
 
-/// The tasks that list those directories again, all of them rank 0's. One that has changed in both trees, or is in both,
-/// is listed once.
+/// The tasks that list those directories again, all of them rank 0's. One that has changed in both
+/// trees, or is in both, is listed once.
 fn seeds(
     session: &mut Session<'_, '_>,
     changed: &[Changed],

@@ -1,11 +1,11 @@
-//! One directory on all nodes: before the first task all ranks make sure that each root is the directory that rank 0
-//! has opened, with the same file systems mounted in it.
+//! One directory on all nodes: before the first task all ranks make sure that each root is the
+//! directory that rank 0 has opened, with the same file systems mounted in it.
 //!
-//! A node on which a file system is not mounted shows an empty directory, and `/tmp` is another one on each. Work
-//! that is shared out over such would end with all the marks of success. So rank 0 tells what it sees, each rank
-//! compares, and what they have found is joined along a tree: a message up and one down for each rank. Where all that
-//! is known of a directory that is to be written to might be that of another one, rank 0 leaves a mark there, which
-//! all must see.
+//! A node on which a file system is not mounted shows an empty directory, and `/tmp` is another one
+//! on each. Work that is shared out over such would end with all the marks of success. So rank 0
+//! tells what it sees, each rank compares, and what they have found is joined along a tree: a
+//! message up and one down for each rank. Where all that is known of a directory that is to be
+//! written to might be that of another one, rank 0 leaves a mark there, which all must see.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -46,8 +46,8 @@ pub(super) struct SharedRoot<'r> {
 }
 
 impl<'r> SharedRoot<'r> {
-    /// The entries of it that are meant, where there are few: what else is in their directory, such as `/`, may be
-    /// another one on each node. Many are compared by their directory.
+    /// The entries of it that are meant, where there are few: what else is in their directory, such
+    /// as `/`, may be another one on each node. Many are compared by their directory.
     pub fn or_its_entries(self, names: Option<&'r [CString]>) -> Vec<Self> {
         match names {
             Some(names) if names.len() <= limits::ENTRIES_COMPARED_MAX => {
@@ -97,8 +97,8 @@ const ADVICE: &str = "mount it there too, start the job without that node, or na
 const ADVICE_BELOW: &str = "mount it on all nodes, start the job without that node, or exclude the \
     mount point with --exclude, or all of them with -x (--assume-shared skips this check)";
 
-/// Makes sure that all ranks see the same roots, and begins to watch what is mounted in them. False on all ranks where
-/// they do not; rank 0 has said why. All ranks call it, with the same roots.
+/// Makes sure that all ranks see the same roots, and begins to watch what is mounted in them. False
+/// on all ranks where they do not; rank 0 has said why. All ranks call it, with the same roots.
 pub(super) fn are_shared(
     session: &mut Session<'_, '_>,
     roots: &[SharedRoot<'_>],
@@ -128,8 +128,9 @@ pub(super) fn are_shared(
     lines.is_empty()
 }
 
-/// Makes sure that a directory that all ranks write into, such as that of a list or a journal, is the same on all nodes.
-/// False on all ranks where it is not; rank 0 has said why. All ranks call it.
+/// Makes sure that a directory that all ranks write into, such as that of a list or a journal, is
+/// the same on all nodes. False on all ranks where it is not; rank 0 has said why. All ranks call
+/// it.
 pub(super) fn is_shared_directory(
     session: &mut Session<'_, '_>,
     (path, shown): (&[u8], &[u8]),
@@ -162,8 +163,9 @@ impl RankError for NotWritable<'_> {
     }
 }
 
-/// Counts roots that are not what they were, on any rank: what was missing in them had not vanished, and what
-/// was listed may not have been all. Rank 0 says so; the count of this rank. All ranks call it.
+/// Counts roots that are not what they were, on any rank: what was missing in them had not
+/// vanished, and what was listed may not have been all. Rank 0 says so; the count of this rank. All
+/// ranks call it.
 pub(super) fn lost(
     session: &mut Session<'_, '_>,
     roots: &[SharedRoot<'_>],
@@ -205,7 +207,8 @@ fn is_there(store: &dyn Store) -> Result<()> {
     }
 }
 
-/// Compares what this rank sees with what rank 0 does. The numbers of the roots in which a mark must tell.
+/// Compares what this rank sees with what rank 0 does. The numbers of the roots in which a mark
+/// must tell.
 fn compare(
     session: &mut Session<'_, '_>,
     roots: &[SharedRoot<'_>],
@@ -245,7 +248,8 @@ fn compare(
     broadcast(session.mail, outcome)
 }
 
-/// Name of this node in messages, with the rank where rank 0 is on it, too: it may be in a container.
+/// Name of this node in messages, with the rank where rank 0 is on it, too: it may be in a
+/// container.
 fn node_of(session: &mut Session<'_, '_>, first: &str) -> String {
     let (host, rank) = (&session.topology.host, session.mail.comm().rank().0);
     if host == first { format!("{host} (rank {rank})") } else { host.clone() }
@@ -333,7 +337,8 @@ impl Mark {
         })
     }
 
-    /// Removes it. That somebody was here leaves no trace where this user may set the directory's times.
+    /// Removes it. That somebody was here leaves no trace where this user may set the directory's
+    /// times.
     fn remove(self) -> Result<()> {
         self.staged.abandon()?;
         if let Some(attributes) = &self.attributes {
@@ -343,8 +348,8 @@ impl Mark {
     }
 }
 
-/// Rank 0 leaves marks in these roots, and all ranks look for them. What is wrong, on all ranks. Where no mark can
-/// be left, as little can be written to the root by anybody.
+/// Rank 0 leaves marks in these roots, and all ranks look for them. What is wrong, on all ranks.
+/// Where no mark can be left, as little can be written to the root by anybody.
 fn look_for_marks(
     session: &mut Session<'_, '_>,
     roots: &[SharedRoot<'_>],

@@ -100,7 +100,8 @@ struct Sync<'r, 's, 'c> {
 }
 
 impl<'r> Sync<'r, '_, '_> {
-    /// Deletes what may be deleted, copies what waited for that, then sets the directories' attributes.
+    /// Deletes what may be deleted, copies what waited for that, then sets the directories'
+    /// attributes.
     fn clean_up(
         mut self,
         leftovers: Leftovers,
@@ -161,8 +162,8 @@ impl<'r> Sync<'r, '_, '_> {
         leftovers.directories
     }
 
-    /// Tells all ranks which directories have content; returns what the target has on this rank in place of some
-    /// that have none.
+    /// Tells all ranks which directories have content; returns what the target has on this rank in
+    /// place of some that have none.
     fn pruned(&mut self) -> Extras {
         let Some(pruning) = self.copying.pruning else { return Extras::default() };
         let news = gather(self.session.mail, &pruning.take_news());
@@ -313,7 +314,8 @@ fn prepare(
     Prepared { plan, options, journal }
 }
 
-/// Why one of the job's own files cannot be where it is: it would be deleted as what only the target has.
+/// Why one of the job's own files cannot be where it is: it would be deleted as what only the
+/// target has.
 fn deletion_set<'p>(
     own: impl Iterator<Item = &'p Vec<u8>>,
     target: &[u8],

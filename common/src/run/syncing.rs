@@ -1,4 +1,5 @@
-//! Bringing what a copy has made to storage, now and then, and writing down in its journal how far that is.
+//! Bringing what a copy has made to storage, now and then, and writing down in its journal how far
+//! that is.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -31,7 +32,8 @@ impl<'r> Syncing<'r> {
         Self { journal, roots, ranks, is_over: Mutex::default(), over: Condvar::new() }
     }
 
-    /// Does it, on a thread of its own, while the work is done: it may take long, and need not be waited for.
+    /// Does it, on a thread of its own, while the work is done: it may take long, and need not be
+    /// waited for.
     pub fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         std::thread::scope(|scope| {
             scope.spawn(|| self.run());

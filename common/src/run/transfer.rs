@@ -39,7 +39,8 @@ pub(super) trait Transfer {
 
     fn wishes(&self) -> &CopyWishes;
 
-    /// Returns the operation that the summary describes: one that compares first where criteria decide.
+    /// Returns the operation that the summary describes: one that compares first where criteria
+    /// decide.
     fn operation(&self) -> Operation {
         let is_sync = self.wishes().options.sync.is_some();
         if is_sync { Operation::Sync } else { Operation::Copy }
@@ -48,8 +49,8 @@ pub(super) trait Transfer {
     /// The paths that were given.
     fn places(&self) -> Vec<(Side, &[u8])>;
 
-    /// The source whose contents another run must name, where the target that was to be its copy is there now and no
-    /// journal tells so.
+    /// The source whose contents another run must name, where the target that was to be its copy is
+    /// there now and no journal tells so.
     fn contents(&self, _plan: &CopyPlan, _has_journal: bool) -> Option<&[u8]> {
         None
     }
@@ -61,7 +62,8 @@ pub(super) trait Transfer {
         places.filter(|(side, _)| *side == Side::Source || deletes).map(|(_, path)| path).collect()
     }
 
-    /// Rank 0 looks at the paths before anything is written. A plan without roots is the end: why, was said.
+    /// Rank 0 looks at the paths before anything is written. A plan without roots is the end: why,
+    /// was said.
     fn prepare(
         &self,
         session: &Session<'_, '_>,
@@ -219,8 +221,8 @@ fn copy_all<'r, 's, 'c>(
     After { session, copying, args, phase, leftovers }
 }
 
-/// Roots that must be the same on all ranks: the single entries, unless there are many, and the directories that
-/// are copied or copied to.
+/// Roots that must be the same on all ranks: the single entries, unless there are many, and the
+/// directories that are copied or copied to.
 fn shared<'r>(
     plan: &'r CopyPlan,
     roots: &'r [CopyRoot],
@@ -257,8 +259,8 @@ const NOT_STRIPED: &str = "--stripe has no effect where the target is not on Lus
 const KEPT_TOGETHER: &str = "objects store mode, owner and timestamps together or not at all; of \
     those requested, only the modification time is preserved; -p preserves all";
 
-/// Opens all roots on this rank; `None` on all ranks where they are not the same everywhere. What was made for the job is
-/// gone then.
+/// Opens all roots on this rank; `None` on all ranks where they are not the same everywhere. What
+/// was made for the job is gone then.
 fn open_shared(
     session: &mut Session<'_, '_>,
     resolver: &StoreResolver,

@@ -63,8 +63,8 @@ pub(super) fn compare_all(
     worst
 }
 
-/// The paths that are to be equal. A directory's contents may be named by a link to it; a link that is named as an
-/// entry was copied as one, unless it was followed.
+/// The paths that are to be equal. A directory's contents may be named by a link to it; a link that
+/// is named as an entry was copied as one, unless it was followed.
 fn pairs(root: &RootPlan, symlinks: Symlinks) -> Vec<(Vec<u8>, Vec<u8>, Symlinks)> {
     let Some(singles) = &root.singles else {
         return vec![(root.source.clone(), root.target.clone(), Symlinks::Follow)];

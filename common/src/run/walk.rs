@@ -152,7 +152,8 @@ struct WatchedWalk<'w> {
 }
 
 impl WatchedWalk<'_> {
-    /// Walks the trees, or these entries of them, and once more where directories have changed meanwhile.
+    /// Walks the trees, or these entries of them, and once more where directories have changed
+    /// meanwhile.
     fn run(
         &self,
         session: &mut Session<'_, '_>,

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use types::path;
 
-/// Returns this tool's command line for a shell. `contents` is a source whose contents are to be named, because
-/// the target that became its copy now exists.
+/// Returns this tool's command line for a shell. `contents` is a source whose contents are to be
+/// named, because the target that became its copy now exists.
 pub fn command(tool: &str, contents: Option<&[u8]>) -> String {
     let arguments = std::env::args_os().skip(1).map(OsStringExt::into_vec).collect();
     words(tool, arguments, contents)

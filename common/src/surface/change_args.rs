@@ -1,5 +1,5 @@
-//! Command-line options that choose the files to copy by what TARGET has: for all tools that copy, as rsync(1) and
-//! rclone name them.
+//! Command-line options that choose the files to copy by what TARGET has: for all tools that copy,
+//! as rsync(1) and rclone name them.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

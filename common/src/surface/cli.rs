@@ -68,7 +68,8 @@ pub struct CommonArgs {
     #[arg(long)]
     pub ignore_vanished: bool,
 
-    /// Words of progress and summary: those of this suite, or of mpiFileUtils for programs that read them
+    /// Words of progress and summary: those of this suite, or of mpiFileUtils for programs that
+    /// read them
     #[arg(
         long,
         value_name = "STYLE",
@@ -114,8 +115,8 @@ pub struct CommonArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Tuning")]
 pub struct TuningArgs {
-    /// Split files larger than SIZE into chunks of that size, for many ranks; rounded up to a multiple
-    /// of 4 KiB
+    /// Split files larger than SIZE into chunks of that size, for many ranks; rounded up to a
+    /// multiple of 4 KiB
     #[arg(
         short = 'k', long = "chunksize", value_name = "SIZE",
         default_value_t = limits::CHUNK_BYTES.to_string(), hide_default_value = true,
@@ -215,10 +216,11 @@ const SHORT_HELP_OF_ALL: [&str; 7] =
     ["include", "exclude", "threads", "quiet", "verbose", "progress", "json"];
 
 /// Reads a command line. Every option can also be given by the environment: `DCP_CHUNKSIZE` for
-/// `--chunksize` of dcp. Where one that takes a single value is repeated, the last one counts, as with cp
-/// and rsync, so that wrapper scripts and aliases can be overruled.
+/// `--chunksize` of dcp. Where one that takes a single value is repeated, the last one counts, as
+/// with cp and rsync, so that wrapper scripts and aliases can be overruled.
 ///
-/// The help of `-h` has the options in `short_help`, by their long names, besides those of all tools.
+/// The help of `-h` has the options in `short_help`, by their long names, besides those of all
+/// tools.
 pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
     arguments: &[OsString],
     version: &str,
@@ -266,8 +268,8 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
     }
 }
 
-/// Gives options of mpiFileUtils that have a value here, but need none there, the value that they mean
-/// where none follows: the next word is an operand then.
+/// Gives options of mpiFileUtils that have a value here, but need none there, the value that they
+/// mean where none follows: the next word is an operand then.
 fn with_values(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
     let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
@@ -285,7 +287,8 @@ fn with_values(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// The parser's words, unless the option is one of another tool: the nearest spelling is no answer then.
+/// The parser's words, unless the option is one of another tool: the nearest spelling is no answer
+/// then.
 fn refusal(error: &clap::Error, command: &Command) -> String {
     let answer = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) => {

@@ -79,8 +79,8 @@ pub struct CopyWishes {
 }
 
 impl CopyWishes {
-    /// Requests that the source of what was copied is removed. What each node writes of a large file
-    /// is then synced there, since no other node could do that.
+    /// Requests that the source of what was copied is removed. What each node writes of a large
+    /// file is then synced there, since no other node could do that.
     #[must_use]
     pub fn moving(mut self) -> Self {
         self.options.remove_source = true;

@@ -1,9 +1,11 @@
-//! Options by the environment: a variable for each, blamed where its value is wrong, and missed where it is misspelt.
+//! Options by the environment: a variable for each, blamed where its value is wrong, and missed
+//! where it is misspelt.
 
 use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, Command};
 
-/// Lets the environment give each option, except by one variable. The help says so once, not with each option.
+/// Lets the environment give each option, except by one variable. The help says so once, not with
+/// each option.
 pub fn read(command: Command, except: Option<&str>) -> Command {
     let tool = command.get_name().to_uppercase();
     command.mut_args(|arg| match arg.get_long() {
@@ -40,8 +42,8 @@ fn variables(command: &Command) -> impl Iterator<Item = &str> {
     command.get_arguments().filter_map(|arg| arg.get_env()?.to_str())
 }
 
-/// Returns the text of an error, with the variable that is to blame for it: the one without which there is no
-/// error, or another. `without` returns that error.
+/// Returns the text of an error, with the variable that is to blame for it: the one without which
+/// there is no error, or another. `without` returns that error.
 pub fn blamed(text: &str, command: &Command, without: impl Fn(&str) -> Option<String>) -> String {
     let is_to_blame = |variable: &&str| {
         std::env::var_os(variable).is_some() && without(variable).as_deref() != Some(text)
@@ -55,8 +57,8 @@ pub fn blamed(text: &str, command: &Command, without: impl Fn(&str) -> Option<St
     }
 }
 
-/// Similarity from which a name is taken for a known one that is misspelt. What is less similar belongs to
-/// somebody else: `DCP_ROOT` may be where a site has installed dcp.
+/// Similarity from which a name is taken for a known one that is misspelt. What is less similar
+/// belongs to somebody else: `DCP_ROOT` may be where a site has installed dcp.
 const SIMILAR: f64 = 0.7;
 
 /// Returns a warning for each variable of the environment that is nearly one of the tool's.

@@ -85,8 +85,8 @@ impl FilterArgs {
     }
 }
 
-/// `--include`, `--exclude` and their files: written by hand, because derived options forget the order between
-/// one another.
+/// `--include`, `--exclude` and their files: written by hand, because derived options forget the
+/// order between one another.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RuleArgs(pub Vec<Rule>);
 

@@ -1,5 +1,5 @@
-//! Options of other movers that people type by habit: those that ask for what is done anyway are accepted,
-//! and for others an error says what to write instead.
+//! Options of other movers that people type by habit: those that ask for what is done anyway are
+//! accepted, and for others an error says what to write instead.
 
 mod advice;
 
@@ -153,7 +153,8 @@ const IDLE: &[Idle] = &[
 /// Letters of rsync's and rclone's for options that have no letter in some tools.
 const LETTERS: [(&str, char); 2] = [("filter", 'f'), ("from0", '0')];
 
-/// The command with the options that change nothing, but for those whose name means something to it.
+/// The command with the options that change nothing, but for those whose name means something to
+/// it.
 pub fn accepted(command: Command) -> Command {
     let command = LETTERS.into_iter().fold(command, with_letter);
     let name = command.get_name().to_owned();
@@ -165,7 +166,8 @@ pub fn accepted(command: Command) -> Command {
     if copies(&command) { command } else { command.mut_args(with_capital) }
 }
 
-/// Adds the letter of ls(1) and rm(1) to the option of cp(1), where rsync(1) does not give it another sense.
+/// Adds the letter of ls(1) and rm(1) to the option of cp(1), where rsync(1) does not give it
+/// another sense.
 fn with_capital(arg: Arg) -> Arg {
     if arg.get_long() == Some("recursive") { arg.short_alias('R') } else { arg }
 }

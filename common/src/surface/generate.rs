@@ -46,7 +46,8 @@ impl Document {
     }
 }
 
-/// The option that asks for a document. Nothing else can be given with it, and no operand is needed.
+/// The option that asks for a document. Nothing else can be given with it, and no operand is
+/// needed.
 pub fn argument() -> Arg {
     Arg::new(OPTION)
         .long(OPTION)

@@ -42,8 +42,8 @@ pub fn failure(name: &str, failure: &Failure, endpoint: Option<&str>) -> Vec<u8>
     event(name, fields)
 }
 
-/// Counts of a thread, a rank or a job: each under the name of its field, so that none is forgotten.
-/// The exceptions replace what a field holds by what a reader can use.
+/// Counts of a thread, a rank or a job: each under the name of its field, so that none is
+/// forgotten. The exceptions replace what a field holds by what a reader can use.
 pub fn tally(tally: &Tally) -> Value {
     let mut counts = json!(tally);
     counts["sent_files_by_check"] = by_check(&tally.sent_files_by_check);

@@ -1,5 +1,5 @@
-//! Command-line options that say what a copy keeps of its source, and what it is given instead: the same for
-//! all tools that write, as cp(1) and rsync(1) name them.
+//! Command-line options that say what a copy keeps of its source, and what it is given instead: the
+//! same for all tools that write, as cp(1) and rsync(1) name them.
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ pub struct KeepArgs {
     /// Preserve all attributes, or those in LIST
     ///
     /// LIST: mode (with access control lists), acl, ownership, timestamps (to the nanosecond),
-    /// xattr, all, and links, which is -H. dsync preserves all of them by default. The modification time
-    /// is stored with objects in S3, and read from those that have it, in any case.
+    /// xattr, all, and links, which is -H. dsync preserves all of them by default. The modification
+    /// time is stored with objects in S3, and read from those that have it, in any case.
     #[arg(
         short,
         long,

@@ -1,5 +1,5 @@
-//! Letters that mean one thing to mpiFileUtils, as here, and another one to rsync(1): the words around them show
-//! which one is meant.
+//! Letters that mean one thing to mpiFileUtils, as here, and another one to rsync(1): the words
+//! around them show which one is meant.
 
 use std::ffi::OsString;
 

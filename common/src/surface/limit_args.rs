@@ -25,8 +25,8 @@ pub struct LimitArgs {
 
     /// Read limits from FILE while the job runs
     ///
-    /// Lines are bwlimit=RATE, iops-limit=N, pause and resume. Rank 0 looks at FILE twice a second; it
-    /// need not exist.
+    /// Lines are bwlimit=RATE, iops-limit=N, pause and resume. Rank 0 looks at FILE twice a second;
+    /// it need not exist.
     #[arg(long, value_name = "FILE")]
     control_file: Option<PathBuf>,
 }
@@ -44,8 +44,8 @@ fn operations(text: &str) -> Result<String, RateError> {
 }
 
 impl LimitArgs {
-    /// Limits the job, with a bandwidth that was checked; all ranks call it. Rank 0 reads the control
-    /// file from now on.
+    /// Limits the job, with a bandwidth that was checked; all ranks call it. Rank 0 reads the
+    /// control file from now on.
     pub fn begin(&self, bandwidth: Option<&str>, mail: &mut Mailbox<'_>) {
         let given = self.given(bandwidth);
         let is_root = mail.comm().rank() == Rank::ROOT;

@@ -1,4 +1,5 @@
-//! Values of options that name a file or a directory in a file system, never in a service or on another host.
+//! Values of options that name a file or a directory in a file system, never in a service or on
+//! another host.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,5 @@
-//! Progress and summary in the words of mpiFileUtils, for programs that read the output of its tools.
+//! Progress and summary in the words of mpiFileUtils, for programs that read the output of its
+//! tools.
 
 use std::fmt::Write;
 

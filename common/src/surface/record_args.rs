@@ -12,7 +12,8 @@ use types::listed::change::RecordFormat;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Output")]
 pub struct RecordArgs {
-    /// Write a line to FILE for each entry that is copied, changed, linked or deleted, or that fails
+    /// Write a line to FILE for each entry that is copied, changed, linked or deleted, or that
+    /// fails
     ///
     /// Lines are appended to FILE, at the latest a second after the change; the last one tells
     /// whether the job was stopped. FILE must not be in what is copied or deleted.

@@ -191,7 +191,8 @@ impl Reporter {
         Ok(())
     }
 
-    /// A list that keeps its earlier content, or is not there, because the job ended before all of it was known.
+    /// A list that keeps its earlier content, or is not there, because the job ended before all of
+    /// it was known.
     pub fn withheld(&mut self, list: &[u8]) {
         let list = path::escaped(list);
         self.console.talk(&format!(
@@ -288,7 +289,8 @@ impl Reporter {
         of_kind <= FAILURE_LINES_PRINTED_MAX
     }
 
-    /// How many failures have no line: more of a kind than the screen is to hold, or than their ranks tell of.
+    /// How many failures have no line: more of a kind than the screen is to hold, or than their
+    /// ranks tell of.
     fn count_unshown(&mut self, totals: &Tally) {
         let unshown = (totals.failed + totals.vanished + totals.unstable_directories)
             .saturating_sub(self.failures_shown);

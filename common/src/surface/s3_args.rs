@@ -160,7 +160,8 @@ pub enum SchemaArg {
 }
 
 impl S3Args {
-    /// Adds directory markers, unless they are given: `-a` preserves everything that can be preserved.
+    /// Adds directory markers, unless they are given: `-a` preserves everything that can be
+    /// preserved.
     #[must_use]
     pub fn archiving(self) -> Self {
         let markers = self.s3_directory_markers.or(Some(OnOff::On));

@@ -1,5 +1,5 @@
-//! Session from `main` to the exit code: joins the job, reads the command line on rank 0, runs the tool on all
-//! ranks, and ends them together with one code.
+//! Session from `main` to the exit code: joins the job, reads the command line on rank 0, runs the
+//! tool on all ranks, and ends them together with one code.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -135,7 +135,8 @@ fn run_joined<A: ToolArgs>(
     sort::use_processors(topology.cpu_share());
     args.common().limits.begin(args.bwlimit(), mail);
     let mut exit = work(&mut Session { tool, mail, topology, mpi }, args);
-    // Whoever was told to stop while it asked for the first time has not found that nothing can be done.
+    // Whoever was told to stop while it asked for the first time has not found that nothing can be
+    // done.
     if exit == Exit::Unusable && interrupt::is_wanted() {
         exit = Exit::Interrupted;
     }
@@ -270,8 +271,8 @@ static ABORT: OnceLock<fn(Exit) -> !> = OnceLock::new();
 /// A panic must not leave the other ranks waiting for ever: unwinding would end in MPI's own
 /// finalisation, which waits for them.
 ///
-/// On the main thread the hook aborts the job at once. Other threads stay in it, and the main thread
-/// aborts for them, unless it waits for one of them.
+/// On the main thread the hook aborts the job at once. Other threads stay in it, and the main
+/// thread aborts for them, unless it waits for one of them.
 fn install_panic_hook(tool: &'static str, rank: Rank) {
     let main = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {

@@ -79,7 +79,8 @@ pub struct Summary {
     pub operation: Operation,
     /// True for a dry run.
     pub is_dry_run: bool,
-    /// Bytes of unfinished files that are at the target, where a dry run has met a job to go on with.
+    /// Bytes of unfinished files that are at the target, where a dry run has met a job to go on
+    /// with.
     pub there_bytes: Option<u64>,
     /// All ranks, in order.
     pub ranks: Vec<RankReport>,

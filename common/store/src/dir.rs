@@ -135,9 +135,9 @@ seam_trait! {
             self.open_file(name)
         }
 
-        /// Requests together what is about to be used of these entries, and returns a handle of this
-        /// directory that has it; `None` where that saves nothing. The handle is for these entries,
-        /// each of which is used once and soon.
+        /// Requests together what is about to be used of these entries, and returns a handle of
+        /// this directory that has it; `None` where that saves nothing. The handle is for these
+        /// entries, each of which is used once and soon.
         fn ahead(&self, names: &[(&Name, Hint)], upcoming: Upcoming) -> Option<Arc<dyn Dir>> {
             None
         }
@@ -212,13 +212,14 @@ seam_trait! {
             Ok(None)
         }
 
-        /// Aborts an upload that an interrupted job has begun for that name, unless it is the one of the other ticket.
+        /// Aborts an upload that an interrupted job has begun for that name, unless it is the one
+        /// of the other ticket.
         fn abort_upload(&self, name: &Name, ticket: &[u8], unless: Option<&[u8]>) -> Result<()> {
             Ok(())
         }
 
-        /// Aborts the uploads for that name that an interrupted job may have initiated at about that
-        /// time without learning of it: those without any part, on which no job works.
+        /// Aborts the uploads for that name that an interrupted job may have initiated at about
+        /// that time without learning of it: those without any part, on which no job works.
         fn abort_unrecorded_uploads(&self, name: &Name, at: Time) -> Result<()> {
             Ok(())
         }

@@ -1,8 +1,8 @@
 //! A tree that is inspected but never changed: with `--dry-run`, a job works on it as on any other.
 //!
-//! A job runs completely, with all its checks, and only the changes are left out. Entries that would
-//! be created exist from then on as far as the store of a copy's target is concerned. Entries that
-//! would be removed still exist.
+//! A job runs completely, with all its checks, and only the changes are left out. Entries that
+//! would be created exist from then on as far as the store of a copy's target is concerned. Entries
+//! that would be removed still exist.
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

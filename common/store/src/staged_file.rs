@@ -82,9 +82,9 @@ seam_trait! {
 
         // Completion.
 
-        /// Begins what [`StagedFile::commit`] does with these attributes, and returns whether it has
-        /// begun: a store far away needs not be waited for at once. `commit` is still to be called,
-        /// for the result.
+        /// Begins what [`StagedFile::commit`] does with these attributes, and returns whether it
+        /// has begun: a store far away needs not be waited for at once. `commit` is still to be
+        /// called, for the result.
         fn begin_commit(&self, attributes: &Attributes) -> bool {
             false
         }

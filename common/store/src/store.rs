@@ -64,8 +64,8 @@ seam_trait! {
     /// A tree below a root.
     ///
     /// Provided methods are in groups: capabilities of the store; the way in which content is
-    /// transferred; directories by their paths; removal; clocks and timestamps; and, for file systems
-    /// that nodes mount, a proof that all nodes see one tree.
+    /// transferred; directories by their paths; removal; clocks and timestamps; and, for file
+    /// systems that nodes mount, a proof that all nodes see one tree.
     pub trait Store, decorated by StoreDecorator, in tests SpyStore;
 
     required {
@@ -135,8 +135,9 @@ seam_trait! {
 
         // Removal.
 
-        /// Removes objects by their keys ([`Dir::keys_of`]), as many as fit in one request. Keys without an object are
-        /// removed already. Returns the failures, each with the index of its key.
+        /// Removes objects by their keys ([`Dir::keys_of`]), as many as fit in one request. Keys
+        /// without an object are removed already. Returns the failures, each with the index of its
+        /// key.
         fn remove_keys(&self, keys: &[String]) -> Result<Vec<(usize, Error)>> {
             Err(Op::Remove.errno(libc::EOPNOTSUPP))
         }

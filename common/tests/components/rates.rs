@@ -1,5 +1,5 @@
-//! Tests of limited rates under a virtual clock: ranks that begin, idle, steal and end share a limit
-//! over a network that delays their messages.
+//! Tests of limited rates under a virtual clock: ranks that begin, idle, steal and end share a
+//! limit over a network that delays their messages.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Tests of trees on other hosts: agents in this process, at the other ends of pipes, whole ones and
-//! some that break off or lie.
+//! Tests of trees on other hosts: agents in this process, at the other ends of pipes, whole ones
+//! and some that break off or lie.
 
 mod bundles;
 mod compressed;

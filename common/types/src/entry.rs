@@ -159,7 +159,8 @@ pub struct Metadata {
     pub mtime: Time,
     /// Change time: the last change of content or attributes.
     pub ctime: Time,
-    /// Number of hard links of this inode; [`Metadata::UNKNOWN_LINKS`] where the store does not tell.
+    /// Number of hard links of this inode; [`Metadata::UNKNOWN_LINKS`] where the store does not
+    /// tell.
     pub links: u64,
     /// Device number of the file system.
     pub device: u64,

@@ -25,8 +25,8 @@ pub const LIST_BUFFER_BYTES: usize = 64 << 10;
 /// back at the listing.
 pub const QUEUED_TASKS_MAX: usize = 64;
 
-/// Directories that are open through a library past the kernel, at most for each tree: DAOS's `libpil4dfs` has
-/// 512 in all (`MAX_OPENED_DIR` in its `pil4dfs_int.h`).
+/// Directories that are open through a library past the kernel, at most for each tree: DAOS's
+/// `libpil4dfs` has 512 in all (`MAX_OPENED_DIR` in its `pil4dfs_int.h`).
 pub const MADE_UP_DIRS_MAX: usize = 128;
 
 /// Longest time that mounting a DAOS container may take: its client starts up, and connects to the
@@ -123,18 +123,18 @@ pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);
 pub const CREW_WINDOW_MAX: Duration = Duration::from_millis(20);
 /// Ranks of a job up to which each begins with as many threads as its CPU can feed.
 pub const CREW_EAGER_RANKS_MAX: u32 = 8;
-/// Share of added threads that may only make others wait. At one half, throughput divided by latency
-/// is largest: the optimum that Kleinrock calls power.
+/// Share of added threads that may only make others wait. At one half, throughput divided by
+/// latency is largest: the optimum that Kleinrock calls power.
 pub const CREW_CROWDING_MAX: f64 = 0.5;
 /// Share below which nothing queues, so that threads may grow faster.
 pub const CREW_CROWDING_NONE: f64 = 0.25;
-/// Operations from which a measurement shows whether threads crowd each other. One of many ranks does
-/// not grow on less.
+/// Operations from which a measurement shows whether threads crowd each other. One of many ranks
+/// does not grow on less.
 pub const CREW_WAITS_MIN: u64 = 8;
 /// Operations from which a measurement needs no more of them.
 pub const CREW_WAITS_CLEAR: u64 = 32;
-/// Shortest slot in which a number of threads is tried: long beside the naps of main threads, and the
-/// differences between the clocks of nodes.
+/// Shortest slot in which a number of threads is tried: long beside the naps of main threads, and
+/// the differences between the clocks of nodes.
 pub const CREW_SLOT_MIN: Duration = Duration::from_millis(64);
 /// Longest slot in which a number of threads is tried.
 pub const CREW_SLOT_MAX: Duration = Duration::from_millis(4096);
@@ -145,8 +145,8 @@ pub const CREW_SLOT_WAITS: f64 = 24.0;
 pub const CREW_LATENCY_RISE: f64 = 1.12;
 /// Factor of the latency from which a quarter fewer threads are enough: the root of 0.75.
 pub const CREW_LATENCY_FALL: f64 = 0.88;
-/// Factor of the latency below which operations must be others than before: no number of threads that
-/// is tried makes them so much faster.
+/// Factor of the latency below which operations must be others than before: no number of threads
+/// that is tried makes them so much faster.
 pub const CREW_PHASE_FALL: f64 = 0.5;
 /// Factor of the least latency above which no threads are added: somebody else uses the server.
 pub const CREW_SLOWER_MAX: f64 = 1.5;
@@ -162,22 +162,23 @@ pub const CREW_LARGE_TRANSFERS: u32 = 16;
 /// Size from which a transfer counts as a large one.
 pub const LARGE_TRANSFER_BYTES_MIN: u64 = 4 << 20;
 
-/// Serialised tasks in one answer to a thief: some ten thousand names, so that a rank that waits long for
-/// its processor between two questions still gets its share.
+/// Serialised tasks in one answer to a thief: some ten thousand names, so that a rank that waits
+/// long for its processor between two questions still gets its share.
 pub const STEAL_BYTES_MAX: usize = 128 << 10;
 
 /// Largest message that is accepted: above it, the input is torn or foreign.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// Copied entries of a rank whose sources are removed together, since the target is synced before: syncfs(2) takes
-/// milliseconds to seconds, unlink(2) 10 to 1,000 µs. As many objects fit in a request.
+/// Copied entries of a rank whose sources are removed together, since the target is synced before:
+/// syncfs(2) takes milliseconds to seconds, unlink(2) 10 to 1,000 µs. As many objects fit in a
+/// request.
 pub const MOVED_ENTRIES_MAX: usize = S3_DELETE_KEYS_MAX;
 
 /// Bytes of such entries: a job that is killed copies at most that much of each rank again.
 pub const MOVED_BYTES_MAX: u64 = 16 << 30;
 
-/// Files of a rank that wait to be read again by another; above that it reads them itself. Chunks of a file in a message
-/// that has them read again.
+/// Files of a rank that wait to be read again by another; above that it reads them itself. Chunks
+/// of a file in a message that has them read again.
 pub const UNVERIFIED_MAX: u64 = 1024;
 
 /// Largest plausible difference between the clocks of a node and of a file server.
@@ -248,19 +249,19 @@ pub const BUG_FAREWELL_MAX: Duration = Duration::from_secs(3);
 /// output of a rank through a pipe, and drop the rest of it when they kill the job.
 pub const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// Work that a rank may catch up on at once where its rate is limited: a fortieth of the two seconds
-/// within which a limit holds.
+/// Work that a rank may catch up on at once where its rate is limited: a fortieth of the two
+/// seconds within which a limit holds.
 pub const RATE_BURST: Duration = Duration::from_millis(50);
 /// Part of a rate that all ranks together have to begin with, though they are idle.
 pub const RATE_LEAST_SHARE: f64 = 0.02;
-/// Part of the rate of a rank that had enough, by which it may do more before it is given more: little,
-/// because others could use it.
+/// Part of the rate of a rank that had enough, by which it may do more before it is given more:
+/// little, because others could use it.
 pub const RATE_MARGIN: f64 = 1.02;
 /// Most work that a job makes up for, in time at its limit: small in the two seconds within which a
 /// limit holds.
 pub const RATE_CARRIED: Duration = Duration::from_millis(60);
-/// Time in which it is made up for: some times the interval at which ranks report, so that it does not
-/// swing.
+/// Time in which it is made up for: some times the interval at which ranks report, so that it does
+/// not swing.
 pub const RATE_MADE_UP: Duration = Duration::from_millis(200);
 /// Longest wait for tokens before a thread looks whether the job goes on: limits change meanwhile.
 pub const RATE_WAIT_MAX: Duration = Duration::from_millis(50);
@@ -282,14 +283,15 @@ pub fn rate_interval(ranks: u32) -> Duration {
     Duration::from_millis(20).max(Duration::from_micros(50) * ranks)
 }
 
-/// Returns the age at which the demand of a rank for a limited rate expires: many intervals, because a
-/// busy node delays messages, and little within the two seconds within which a limit holds.
+/// Returns the age at which the demand of a rank for a limited rate expires: many intervals,
+/// because a busy node delays messages, and little within the two seconds within which a limit
+/// holds.
 pub fn rate_demand_kept(ranks: u32) -> Duration {
     Duration::from_millis(500).max(rate_interval(ranks) * 10)
 }
 
-/// Longest wait for tokens of a request in progress before they are asked for again: shorter than the
-/// interval in which ranks tell that they wait.
+/// Longest wait for tokens of a request in progress before they are asked for again: shorter than
+/// the interval in which ranks tell that they wait.
 pub const RATE_REQUEST_WAIT_MAX: Duration = Duration::from_millis(10);
 
 /// Pause between two termination waves.
@@ -373,20 +375,20 @@ pub const HOPELESS_FAILURES: u32 = 200;
 /// List lines gathered by a worker before they are sent to rank 0.
 pub const LINES_BLOCK_BYTES: usize = 32 << 10;
 
-/// Hashes of names that a rank keeps while it looks for names that a list has more than once: 32 MiB,
-/// and as many that other ranks send. A longer list is read several times.
+/// Hashes of names that a rank keeps while it looks for names that a list has more than once: 32
+/// MiB, and as many that other ranks send. A longer list is read several times.
 pub const REPEATS_HASHES_MAX: usize = 4 << 20;
 
-/// Lines of a record that a thread writes in one tick of its clock before it hands them over: with fewer,
-/// threads that record many changes wait for one another.
+/// Lines of a record that a thread writes in one tick of its clock before it hands them over: with
+/// fewer, threads that record many changes wait for one another.
 pub const RECORD_PIECE_BYTES: usize = 32 << 10;
 
-/// Lines of a record that a rank gathers before it sends them to rank 0; it sends fewer each time that
-/// it reports its progress.
+/// Lines of a record that a rank gathers before it sends them to rank 0; it sends fewer each time
+/// that it reports its progress.
 pub const RECORD_BLOCK_BYTES: usize = 128 << 10;
 
-/// Lines of a record that rank 0 gathers before it writes them; it writes fewer several times a second.
-/// What ranks send at once is as much, and is written as it comes, without another copy.
+/// Lines of a record that rank 0 gathers before it writes them; it writes fewer several times a
+/// second. What ranks send at once is as much, and is written as it comes, without another copy.
 pub const RECORD_BUFFER_BYTES: usize = RECORD_BLOCK_BYTES;
 
 /// Attempts to resolve a path while other processes rename its components (`EAGAIN` of openat2(2)).
@@ -414,7 +416,8 @@ pub const SEPARATORS_MAX: usize = 128;
 /// Piece of a value that is larger than one message may be.
 pub const REDUCE_PIECE_BYTES: usize = 4 << 20;
 
-/// Entries in a row group of a Parquet list, at most: a rank holds one group in memory until it is full.
+/// Entries in a row group of a Parquet list, at most: a rank holds one group in memory until it is
+/// full.
 pub const ROW_GROUP_ROWS: usize = 64 << 10;
 /// Bytes of paths and link targets at which a row group is full.
 pub const ROW_GROUP_PATH_BYTES: usize = 16 << 20;
@@ -466,8 +469,8 @@ pub const NDJSON_LINE_BYTES_MAX: u64 = 8 << 20;
 /// Size of a block of entries that wait to be sorted, and of entries on their way to the rank that
 /// will list them.
 pub const SORT_BLOCK_BYTES: usize = 1 << 20;
-/// The number of entries from which a rank sorts on all of its processors: fewer are sorted by one thread in about
-/// 10 ms, and threads have to be started first.
+/// The number of entries from which a rank sorts on all of its processors: fewer are sorted by one
+/// thread in about 10 ms, and threads have to be started first.
 pub const SORT_PARALLEL_ENTRIES_MIN: usize = 100_000;
 /// Samples that each rank gives to determine where the sorted list is cut: with this many, ranks'
 /// shares differ by a few percent.
@@ -496,14 +499,16 @@ pub const TREEMAP_LEVELS_MAX: u32 = 8;
 /// Rows of a table of owners, groups or directories in the terminal and in a report.
 pub const TABLE_ROWS_MAX: usize = 20;
 
-/// Largest accepted configuration file or bundle of certificates: those of whole systems are under 1 MiB.
+/// Largest accepted configuration file or bundle of certificates: those of whole systems are under
+/// 1 MiB.
 pub const CONFIG_FILE_BYTES_MAX: usize = 8 << 20;
 /// Characters of a service's error message that a failure shows: such messages are a sentence or
 /// two.
 pub const SHOWN_MESSAGE_CHARS_MAX: usize = 600;
 /// Characters that a failure shows of an answer that is not S3's: enough to recognise its sender.
 pub const SHOWN_ANSWER_CHARS_MAX: usize = 200;
-/// Longest wait for credentials: a process or a sign-on service behind them may be slow, but not for ever.
+/// Longest wait for credentials: a process or a sign-on service behind them may be slow, but not
+/// for ever.
 pub const CREDENTIALS_WAIT: Duration = Duration::from_mins(1);
 /// Longest wait for the service that tells an instance of AWS its role. It answers in milliseconds
 /// where it exists; elsewhere nothing answers.
@@ -536,7 +541,8 @@ pub const USUAL_PART_BYTES: [u64; 12] = [
 /// are larger, chunks stay small, and the written data is read again for its MD5s, up to
 /// [`S3_READ_AGAIN_BYTES_MAX`].
 pub const S3_PART_CHUNK_BYTES_MAX: u64 = 128 << 20;
-/// Largest file that one thread reads again, at about 600 MB/s: as large as what a single request can store.
+/// Largest file that one thread reads again, at about 600 MB/s: as large as what a single request
+/// can store.
 pub const S3_READ_AGAIN_BYTES_MAX: u64 = S3_PART_BYTES_MAX;
 
 /// Bytes of parts that a rank holds in memory on their way to a service.
@@ -547,8 +553,8 @@ pub const S3_ATTEMPTS_MAX: u32 = 10;
 /// left: long enough for a part of the usual size on a slow line. Where its parts came less often,
 /// the time is longer in proportion.
 pub const S3_UPLOAD_QUIET_MIN: Duration = Duration::from_secs(2);
-/// Longest time without a new part that a job waits before it takes over an upload: where parts come
-/// less often, it begins another upload instead.
+/// Longest time without a new part that a job waits before it takes over an upload: where parts
+/// come less often, it begins another upload instead.
 pub const S3_UPLOAD_QUIET_MAX: Duration = Duration::from_secs(30);
 /// Age from which an upload without new parts was certainly left by an interrupted job, since no
 /// part takes longer. More than two clocks may differ.
@@ -574,18 +580,18 @@ pub const S3_BACKOFF_MIN: Duration = Duration::from_millis(50);
 pub const S3_BACKOFF_MAX: Duration = Duration::from_secs(20);
 /// Longest wait for a connection.
 pub const S3_CONNECT_WAIT: Duration = Duration::from_secs(5);
-/// Longest wait for the head of an answer: completing an upload of many parts, or copying a large object
-/// within a service, is silent for minutes.
+/// Longest wait for the head of an answer: completing an upload of many parts, or copying a large
+/// object within a service, is silent for minutes.
 pub const S3_ANSWER_WAIT: Duration = Duration::from_mins(10);
 /// Longest wait for the head of an answer to all requests that a service does not need minutes for,
-/// counted from the time at which it has the whole request. Where a service accepts the first request
-/// of a job and does not answer in this time, the job ends: the user waits for the error.
+/// counted from the time at which it has the whole request. Where a service accepts the first
+/// request of a job and does not answer in this time, the job ends: the user waits for the error.
 pub const S3_HEAD_WAIT: Duration = Duration::from_secs(25);
 /// Slowest speed at which the content of a request is sent; below it the connection counts as
 /// broken.
 pub const S3_SEND_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
-/// Largest answer that is no object's content: a page of 1000 keys, each of 1024 bytes that are encoded as three, has
-/// some 4 MiB.
+/// Largest answer that is no object's content: a page of 1000 keys, each of 1024 bytes that are
+/// encoded as three, has some 4 MiB.
 pub const S3_DOCUMENT_BYTES_MAX: usize = 16 << 20;
 /// Silence of a service after which the user is told of it.
 pub const S3_SILENCE_TOLD: Duration = Duration::from_secs(10);
@@ -601,7 +607,8 @@ pub const S3_BODY_WAIT: Duration = Duration::from_mins(1);
 /// Bytes that are read of an answer of which the status is enough: an error's code is at its
 /// beginning.
 pub const S3_REMARK_BYTES_MAX: usize = 256 << 10;
-/// Longest wait for the end of such an answer from its head on: a long page takes 35 kB/s to come in time.
+/// Longest wait for the end of such an answer from its head on: a long page takes 35 kB/s to come
+/// in time.
 pub const S3_DOCUMENT_WAIT: Duration = Duration::from_mins(2);
 /// Size up to which objects are requested without a preceding HEAD request.
 pub const S3_WHOLE_BYTES_MAX: u64 = 8 << 20;
@@ -618,8 +625,8 @@ pub const LISTING_CUTS_FIRST: u32 = 10;
 pub const LISTING_PAGES_MIN: u128 = 6;
 /// Directories in a page of a listing at which all keys below it are requested.
 pub const S3_SUBTREES_MIN: usize = 2;
-/// Directories that a page of keys must complete, one page with the other, to be worth more than a request for
-/// each.
+/// Directories that a page of keys must complete, one page with the other, to be worth more than a
+/// request for each.
 pub const S3_SUBTREES_OF_PAGE: usize = 4;
 /// Directories that a page of keys must complete where other threads are idle, and could list as
 /// many meanwhile.
@@ -641,8 +648,8 @@ pub const S3_HEADS_MAX: usize = 64;
 /// Default number of I/O threads of one node where a location is in S3: each has one request in
 /// progress.
 pub const S3_REQUESTS_OF_NODE: u32 = 256;
-/// Shortest time before their expiry at which credentials are renewed. Each rank chooses another time
-/// between this and [`CREDENTIALS_AHEAD_MAX`].
+/// Shortest time before their expiry at which credentials are renewed. Each rank chooses another
+/// time between this and [`CREDENTIALS_AHEAD_MAX`].
 pub const CREDENTIALS_AHEAD_MIN: Duration = Duration::from_mins(5);
 /// Longest time before their expiry at which credentials are renewed.
 pub const CREDENTIALS_AHEAD_MAX: Duration = Duration::from_mins(15);
@@ -679,8 +686,8 @@ pub const REMOTE_WINDOW: usize = 4;
 /// Small requests that travel in one message: few enough that other ranks get names of a directory,
 /// and that the threads of an agent share the work.
 pub const REMOTE_BUNDLE_REQUESTS: usize = 32;
-/// Names of a directory whose entries are requested before the first of them is visited: a message of
-/// requests. Other threads and ranks do not get these names.
+/// Names of a directory whose entries are requested before the first of them is visited: a message
+/// of requests. Other threads and ranks do not get these names.
 pub const NAMES_REQUESTED_AHEAD: usize = REMOTE_BUNDLE_REQUESTS;
 /// Names whose extended attributes are requested together: several messages, since nothing else is
 /// done with most of them.
@@ -702,20 +709,20 @@ pub const REMOTE_AGENT_THREADS: usize = 64;
 pub const REMOTE_AGENT_QUEUE: usize = 256;
 /// Listings of which an agent holds the rest for its client.
 pub const REMOTE_LISTS_MAX: usize = 4096;
-/// Time in which an agent answers something, or is asked whether it is there; after a second one it is
-/// given up. Storage there may be slow, but an agent has threads enough to answer.
+/// Time in which an agent answers something, or is asked whether it is there; after a second one it
+/// is given up. Storage there may be slow, but an agent has threads enough to answer.
 pub const REMOTE_SILENCE_MAX: Duration = Duration::from_mins(1);
-/// Ranks that connect to another host at once, before rank 0 knows that it can be reached: a wrong key
-/// then fails that often, and hosts ban those who fail five times (fail2ban's default).
+/// Ranks that connect to another host at once, before rank 0 knows that it can be reached: a wrong
+/// key then fails that often, and hosts ban those who fail five times (fail2ban's default).
 pub const REMOTE_RANKS_AT_ONCE: u32 = 4;
 /// Connections of each rank to another host, at most.
 pub const REMOTE_CONNECTIONS: u32 = 4;
 /// Content of requests in progress on a connection to an agent, in bytes, from which on another one
-/// is opened: more than the small files of 32 threads, and as much as 800 MB/s have on their way for
-/// 20 ms.
+/// is opened: more than the small files of 32 threads, and as much as 800 MB/s have on their way
+/// for 20 ms.
 pub const REMOTE_BYTES_OF_CONNECTION: usize = 16 << 20;
-/// Requests in progress on a connection to an SFTP server, which does one after the other, from which
-/// on another one is opened.
+/// Requests in progress on a connection to an SFTP server, which does one after the other, from
+/// which on another one is opened.
 pub const REMOTE_REQUESTS_OF_CONNECTION: usize = 8;
 /// Attempts to connect to one host before it is given up for the others: with doubling pauses from
 /// [`REMOTE_PAUSE`] on they take about 20 s, in which sshd's `MaxStartups` lets all ranks in.
@@ -734,9 +741,9 @@ pub const SFTP_PACKET_BYTES_MAX: usize = 1 << 20;
 pub const SFTP_DATA_BYTES: u32 = 32 << 10;
 /// Content in one request to an SFTP server that tells its limits, at most: OpenSSH's own limit.
 pub const SFTP_DATA_BYTES_MAX: u32 = 255 << 10;
-/// Content of one file that is requested from, or sent to, an SFTP server without waiting: it fills a
-/// connection of 100 MB/s and 40 ms.
+/// Content of one file that is requested from, or sent to, an SFTP server without waiting: it fills
+/// a connection of 100 MB/s and 40 ms.
 pub const SFTP_WINDOW_BYTES: u64 = 4 << 20;
-/// Requests for the next entries of a directory that are sent without waiting: OpenSSH returns 100 at
-/// a time.
+/// Requests for the next entries of a directory that are sent without waiting: OpenSSH returns 100
+/// at a time.
 pub const SFTP_LIST_WINDOW: usize = 16;

@@ -1,4 +1,5 @@
-//! Objects and their buckets: headers and metadata that a service stores with them, and ranges of keys.
+//! Objects and their buckets: headers and metadata that a service stores with them, and ranges of
+//! keys.
 
 pub mod bucket;
 pub mod header_text;

@@ -58,7 +58,8 @@ impl RelPath {
     /// Accepts only what [`RelPath::child`] could have made.
     ///
     /// # Errors
-    /// `None` for bytes that would leave the root or are not a path: from a truncated or foreign message.
+    /// `None` for bytes that would leave the root or are not a path: from a truncated or foreign
+    /// message.
     pub fn checked(bytes: &[u8]) -> Option<Self> {
         let sound = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
         let clean = bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(sound);
@@ -98,7 +99,8 @@ pub fn parent(below: &[u8]) -> Option<&[u8]> {
 /// Formats a path as one line of text that names no other path: UTF-8 as it is; `\`, `"`, hidden
 /// characters ([`is_hidden`]) and bytes that are not UTF-8 escaped as in Rust or C.
 ///
-/// The escapes can be undone: `\\`, `\"`, `\n`, `\t`, `\r`, `\xNN` for a byte, `\u{…}` for a character.
+/// The escapes can be undone: `\\`, `\"`, `\n`, `\t`, `\r`, `\xNN` for a byte, `\u{…}` for a
+/// character.
 pub fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

@@ -53,7 +53,8 @@ impl Rates {
     }
 
     /// Sets the bandwidth: `RATE` of what is written, and of what is read; or `UP:DOWN` of what is
-    /// sent to services and other hosts, and received from there, as in rclone. `off` and `0` set no limit.
+    /// sent to services and other hosts, and received from there, as in rclone. `off` and `0` set
+    /// no limit.
     ///
     /// # Errors
     /// Fails for text that is no rate.
@@ -162,8 +163,8 @@ fn rate(text: &str) -> Result<Option<u64>, Unmeasured> {
     }
 }
 
-/// Tokens of one kind of work on one rank. Work that was begun with tokens left may exceed them, and
-/// the debt delays what comes next: over time the rate holds, whatever the size of a block.
+/// Tokens of one kind of work on one rank. Work that was begun with tokens left may exceed them,
+/// and the debt delays what comes next: over time the rate holds, whatever the size of a block.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     rate: f64,

@@ -1,6 +1,6 @@
-//! Helper of the tests: ranks that send large messages in a ring while they work as another user, and read a file then.
-//! Usage: `big_messages UID GID FILE`; each rank prints `arrived`, and exits with 0, if all arrived and FILE
-//! could not be opened.
+//! Helper of the tests: ranks that send large messages in a ring while they work as another user,
+//! and read a file then. Usage: `big_messages UID GID FILE`; each rank prints `arrived`, and exits
+//! with 0, if all arrived and FILE could not be opened.
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-//! A tool whose ranks are threads of one process, for the tests: `threads RANKS dcp|dsync ARGUMENT...`.
+//! A tool whose ranks are threads of one process, for the tests: `threads RANKS dcp|dsync
+//! ARGUMENT...`.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -263,8 +263,8 @@ impl<'w> Places<'w> {
         Some(files_in(&copy).iter().map(bytes_of).sum())
     }
 
-    /// Returns files that should not exist any more. A job that `was_ended` may have been about to remove the directory of its journal,
-    /// which is empty then.
+    /// Returns files that should not exist any more. A job that `was_ended` may have been about to
+    /// remove the directory of its journal, which is empty then.
     pub fn left(&self, was_ended: bool) -> Vec<String> {
         let is_empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut all| all.next().is_none());
         let mut left = Vec::new();

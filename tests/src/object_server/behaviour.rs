@@ -145,8 +145,8 @@ pub enum Quirk {
     TooManyRequests,
     /// Conditions of writes (If-Match and If-None-Match) are ignored.
     NoConditionalWrites,
-    /// User metadata that was sent in encoded words (RFC 2047) comes back as bytes of Latin-1, or of UTF-8 where that
-    /// has not all of its characters.
+    /// User metadata that was sent in encoded words (RFC 2047) comes back as bytes of Latin-1, or
+    /// of UTF-8 where that has not all of its characters.
     RawMetadata,
     /// Tags may be given to objects, but not read.
     HidesTags,
@@ -181,7 +181,8 @@ pub enum Quirk {
     /// Keys with `locked` in them are not deleted: DeleteObject answers AccessDenied, and
     /// DeleteObjects does so for those keys alone.
     LocksKeys,
-    /// DeleteObjects fails with InternalError for each key with `busy` in it; DeleteObject deletes it.
+    /// DeleteObjects fails with InternalError for each key with `busy` in it; DeleteObject deletes
+    /// it.
     BusyKeys,
     /// Objects are encrypted with keys of AWS KMS: they say so, and their ETags are no MD5s.
     KmsKeys,

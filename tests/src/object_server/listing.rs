@@ -1,7 +1,8 @@
 //! Pages of lists, as ListObjectsV2 cuts them: prefix, delimiter, and start of the next page.
 //!
-//! "Go on after" is one string, a key or a common prefix, for start-after and continuation alike. A common
-//! prefix that is just that string is not listed again; one whose keys lie on both sides of it is.
+//! "Go on after" is one string, a key or a common prefix, for start-after and continuation alike. A
+//! common prefix that is just that string is not listed again; one whose keys lie on both sides of
+//! it is.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -108,7 +109,8 @@ pub fn page(keys: &impl Keys, ask: Ask<'_>) -> Page {
 fn past(group: &str) -> Option<String> {
     let mut text = group.to_owned();
     while let Some(last) = text.pop() {
-        // The next character is also the next in UTF-8's byte order; after the last of them, the one before.
+        // The next character is also the next in UTF-8's byte order; after the last of them, the
+        // one before.
         if let Some(next) = (last..=char::MAX).nth(1) {
             text.push(next);
             return Some(text);

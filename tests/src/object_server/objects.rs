@@ -1,7 +1,8 @@
 //! Data of a server, in memory: buckets, objects, multipart uploads.
 //!
-//! Keys are just strings in byte order, so every key that S3 allows is possible, and none is in the way of
-//! another. Content is shared, never copied: an object that was put together from parts is a list of them.
+//! Keys are just strings in byte order, so every key that S3 allows is possible, and none is in the
+//! way of another. Content is shared, never copied: an object that was put together from parts is a
+//! list of them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,5 +1,5 @@
-//! Tests of command lines as people type them who know cp, rsync, rclone and s5cmd: what they mean, or one clear
-//! line.
+//! Tests of command lines as people type them who know cp, rsync, rclone and s5cmd: what they mean,
+//! or one clear line.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Tests of jobs that root has started for a user (`--uid`, `--gid`): whose files they write, what they may read, and
-//! what is left of them.
+//! Tests of jobs that root has started for a user (`--uid`, `--gid`): whose files they write, what
+//! they may read, and what is left of them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -20,7 +20,8 @@ struct Pair {
     target: PathBuf,
 }
 
-/// Returns a source that the user may read but for a file and a directory, and a directory that it may write to.
+/// Returns a source that the user may read but for a file and a directory, and a directory that it
+/// may write to.
 fn pair() -> Pair {
     let work = tempfile::tempdir().unwrap();
     fs::set_permissions(work.path(), Permissions::from_mode(0o711)).unwrap();
@@ -193,8 +194,8 @@ fn matches(expression: &str, output: &Path) -> Vec<String> {
     found.lines().map(str::to_owned).collect()
 }
 
-/// Runs the command of systems that stage data for node-local flash: dcp with a hostfile, as a user,
-/// in an environment that asks for the words of mpiFileUtils. Both outputs go to one file.
+/// Runs the command of systems that stage data for node-local flash: dcp with a hostfile, as a
+/// user, in an environment that asks for the words of mpiFileUtils. Both outputs go to one file.
 fn stage_in(work: &Path, paths: [&Path; 2]) -> Ended {
     let is_hydra = suite_tests::skips::has_hydra();
     let host = if is_hydra { "localhost:8\n" } else { "localhost slots=8\n" };

@@ -1,5 +1,5 @@
-//! Tests of the command lines with which the tests of DAOS (`src/tests/ftest`) drive dcp and dsync of
-//! mpiFileUtils, on POSIX: each of their parameters, their kinds of paths, their errors.
+//! Tests of the command lines with which the tests of DAOS (`src/tests/ftest`) drive dcp and dsync
+//! of mpiFileUtils, on POSIX: each of their parameters, their kinds of paths, their errors.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -79,8 +79,8 @@ fn a_directory_has_its_time_although_something_staged_for_nothing_was_in_it() {
     assert_identical(&source, &target);
 }
 
-/// All that was staged there is removed before it gets its time back, once: of two ranks who each did so, one may have
-/// found the time that the other's removal had made of it.
+/// All that was staged there is removed before it gets its time back, once: of two ranks who each
+/// did so, one may have found the time that the other's removal had made of it.
 #[test]
 fn a_directory_that_only_the_target_has_keeps_its_time_where_something_staged_was_in_it() {
     let work = Sandbox::new();
@@ -105,8 +105,8 @@ fn a_directory_that_only_the_target_has_keeps_its_time_where_something_staged_wa
     assert_eq!(files_in(&gone), Vec::<PathBuf>::new());
 }
 
-/// Kills a mirror of one file at some call, and has the file rewritten in place before the next run. Returns how many parts
-/// of the journal were left, or none where nothing was killed.
+/// Kills a mirror of one file at some call, and has the file rewritten in place before the next
+/// run. Returns how many parts of the journal were left, or none where nothing was killed.
 fn killed_at(at: u64) -> Option<usize> {
     let work = Sandbox::new();
     let (source, target) = (work.source(), work.target());
@@ -135,12 +135,13 @@ fn killed_at(at: u64) -> Option<usize> {
     is_killed.then_some(left)
 }
 
-/// Also while it removes its journal: what is left of that tells that nothing is to be taken for finished by its looks.
+/// Also while it removes its journal: what is left of that tells that nothing is to be taken for
+/// finished by its looks.
 #[test]
 fn a_job_that_is_killed_at_any_call_misses_no_change_before_the_next_run() {
     let left: Vec<usize> = (1..).map_while(killed_at).collect();
-    // Threads make some calls at times and not at others, so each run ends at another call: kills hit the job at
-    // work, and with luck the removal of its journal as well.
+    // Threads make some calls at times and not at others, so each run ends at another call: kills
+    // hit the job at work, and with luck the removal of its journal as well.
     assert!(left.contains(&4), "{left:?}");
 }
 

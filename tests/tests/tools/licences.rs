@@ -1,5 +1,5 @@
-//! Tests that every dependency has a licence that this project may be distributed with, and comes from
-//! crates.io.
+//! Tests that every dependency has a licence that this project may be distributed with, and comes
+//! from crates.io.
 
 use suite_tests::job::project;
 use suite_tests::{need, skips};

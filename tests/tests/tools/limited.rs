@@ -1,6 +1,6 @@
 //! Tests of the limits of a job's rate, under real `mpiexec`. A job that is slow for another reason
-//! passes them: none asserts that a job is quick. How exact a limit is, is tested under a virtual clock
-//! (`common/tests/components/rates.rs`).
+//! passes them: none asserts that a job is quick. How exact a limit is, is tested under a virtual
+//! clock (`common/tests/components/rates.rs`).
 
 use std::fs;
 use std::io::{BufRead, BufReader};

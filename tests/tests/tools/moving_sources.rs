@@ -334,7 +334,8 @@ fn what_comes_into_a_listed_directory_is_counted_by_a_walk() {
     let ended = walk.end().expect(0);
     let totals = &ended.summary()["totals"];
     let found = ["files", "directories"].map(|kind| totals["found"][kind].as_u64());
-    // 12 small files, one held, one late, three new; the root, held, small with three, new with one.
+    // 12 small files, one held, one late, three new; the root, held, small with three, new with
+    // one.
     assert_eq!(found, [Some(17), Some(8)], "{totals}");
     assert_eq!(totals["unstable_directories"], 0, "{totals}");
 }
@@ -429,8 +430,8 @@ fn a_node_that_loses_its_view_fails_the_job() {
     }
 }
 
-/// Checks a node on which the root itself is unmounted or covered: it still sees what it has opened,
-/// but what it would open by its path is another directory.
+/// Checks a node on which the root itself is unmounted or covered: it still sees what it has
+/// opened, but what it would open by its path is another directory.
 #[test]
 fn a_node_that_loses_a_root_fails_the_job() {
     const ALL: [usize; 3] = [1, 2, 3];

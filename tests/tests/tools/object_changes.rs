@@ -25,8 +25,8 @@ fn equal_trees(server: &ObjectServer, target: &Path) {
     }
 }
 
-/// Runs a tool from the objects to a tree, and calls `change` when all names are listed and the first
-/// of them was dealt with.
+/// Runs a tool from the objects to a tree, and calls `change` when all names are listed and the
+/// first of them was dealt with.
 fn changed_meanwhile(
     server: &ObjectServer,
     (words, target): (&[&str], &Path),

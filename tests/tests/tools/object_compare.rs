@@ -193,7 +193,8 @@ fn what_a_bucket_does_not_keep_is_no_difference_but_is_said() {
             let compared = site.totals(0, &format!("dcmp {pair}"))["compared"].clone();
             assert_eq!(compared["directories_not_compared"], 2, "{pair}: {compared}");
             let unknown = &compared["not_compared"];
-            // Three directories, of which the root is one; files and the link tell all but one xattr.
+            // Three directories, of which the root is one; files and the link tell all but one
+            // xattr.
             assert_eq!([&unknown["MTIME"], &unknown["UID"], &unknown["PERM"]], [3, 3, 3]);
             assert_eq!([&unknown["XATTR"], &unknown["ACL"]], [&Value::from(1), &Value::Null]);
         }
@@ -206,8 +207,9 @@ fn what_a_bucket_does_not_keep_is_no_difference_but_is_said() {
             assert!(again.contains("extended attribute"), "{again}");
             assert!(again.contains("no empty ones"), "{again}");
         }
-        // Without any metadata, the time of storing is all that is known of an object. The service's clock is known to
-        // a second or two, so files that were stored just after they were written are compared by their content.
+        // Without any metadata, the time of storing is all that is known of an object. The
+        // service's clock is known to a second or two, so files that were stored just after they
+        // were written are compared by their content.
         let none = site.totals(0, "dcp -p --s3-metadata none /s/ s3://data/none/");
         assert_eq!(none["attributes_not_preserved"], 4, "{none}");
         for key in site.server.keys_of("data").iter().filter(|key| key.starts_with("none/")) {

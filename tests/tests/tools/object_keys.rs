@@ -149,8 +149,8 @@ fn a_walk_asks_for_objects_only_where_it_is_told_to() {
     assert_eq!(tally["found_bytes"], 7 * keys.len() as u64);
     let counts = server.reset_counts();
     assert_eq!(counts.of(Operation::HeadObject), 0);
-    // Whether it is there, the root, in vain all keys below it, 3 pages of the flat directory and one or two of
-    // the other, at most one for each of those in it; and looks ahead.
+    // Whether it is there, the root, in vain all keys below it, 3 pages of the flat directory and
+    // one or two of the other, at most one for each of those in it; and looks ahead.
     assert!((6..=20).contains(&counts.total()), "{counts}");
     ours(&server, 1, "dwalk", &["--s3-stored-attributes", "s3://bucket/many/deep"]).expect(0);
     assert_eq!(server.reset_counts().of(Operation::HeadObject), 300);
@@ -314,7 +314,8 @@ fn tiny_directories_are_not_listed_one_request_each() {
             ours(&server, ranks, "dwalk", &["--s3-concurrency", threads, "s3://bucket/tiny"]);
         let found = walked.expect(0).summary()["totals"]["found"].clone();
         assert_eq!((&found["files"], &found["directories"]), (&30_000.into(), &10_001.into()));
-        // 30 pages of keys, 10 of names, and cuts; a directory at the edge of a range may be listed alone.
+        // 30 pages of keys, 10 of names, and cuts; a directory at the edge of a range may be listed
+        // alone.
         let counts = server.reset_counts();
         assert!(counts.total() <= 100, "{ranks} ranks, {threads} threads\n{counts}");
     }

@@ -110,10 +110,12 @@ impl Case {
             let list = format!("--preserve={}", list.join(","));
             case.both(&list, &list);
         }
-        // cp writes through links and into files that have other names, and refuses what has another type.
+        // cp writes through links and into files that have other names, and refuses what has
+        // another type.
         case.target = case.target.map(|target| target.plain_for(&case.source));
         if !case.keeps("mode") && case.keeps("ownership") {
-            // The rights that cp withholds until the owner is right come back by the umask, default list or not.
+            // The rights that cp withholds until the owner is right come back by the umask, default
+            // list or not.
             case.target = case.target.map(RandomTree::without_default_lists);
         }
         case
@@ -148,9 +150,11 @@ impl Case {
         if has(random, 3) {
             case.both("--prune-empty-dirs", "--prune-empty-dirs");
         }
-        // Names that are one file at the target alone: rsync gives it the attributes of each in turn.
+        // Names that are one file at the target alone: rsync gives it the attributes of each in
+        // turn.
         case.target = case.target.map(|target| {
-            // A name that is left out keeps what it has, where rsync changes the file that it is a name of.
+            // A name that is left out keeps what it has, where rsync changes the file that it is a
+            // name of.
             let has_filters = case.ours.iter().any(|word| word.contains("clude="));
             if case.hard_links && !has_filters {
                 target.linked_as(&case.source)
@@ -216,7 +220,8 @@ impl Case {
             .choice(["*.o", "/a", "d/", "tmp", "d/*", "/d/b.o", "c.*", "?", "a/**/d", "f f"])
             .unwrap();
         self.ours.push(format!("--{verdict}={pattern}"));
-        // Ours stands for no directory, too, for which rsync has another pattern; the same one again changes nothing.
+        // Ours stands for no directory, too, for which rsync has another pattern; the same one
+        // again changes nothing.
         for pattern in [pattern, &pattern.replace("/**/", "/")] {
             self.theirs.push(format!("--{verdict}={pattern}"));
         }
@@ -289,8 +294,9 @@ impl Case {
         let limited = ["timeout", ORACLE_SECONDS, oracle].map(ToOwned::to_owned);
         let theirs = [&limited[..], &self.theirs, &link_dest("theirs")].concat();
         let theirs = self.call(work.path(), &theirs, "theirs");
-        // Some builds of rsync crash, or hang, at --existing with -H; and where --ignore-existing lets a file stay
-        // in a directory's place, it gives it the directory's time. The laws hold nevertheless.
+        // Some builds of rsync crash, or hang, at --existing with -H; and where --ignore-existing
+        // lets a file stay in a directory's place, it gives it the directory's time. The laws hold
+        // nevertheless.
         let is_misled = self.has("--ignore-existing") && theirs.code != Some(0)
             || !matches!(theirs.code, Some(0 | 1 | 23));
         let seen = self.seen(work.path(), before, old_before.as_ref());

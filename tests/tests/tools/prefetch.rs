@@ -1,7 +1,7 @@
 //! Tests of the order in which names are inspected, on a file system that records operations with
-//! their threads, and that a library shows as Lustre. Lustre prefetches attributes for a thread that
-//! inspects names in the order in which it has read them: there, such a run of names is some requests
-//! to the metadata server instead of one for each name.
+//! their threads, and that a library shows as Lustre. Lustre prefetches attributes for a thread
+//! that inspects names in the order in which it has read them: there, such a run of names is some
+//! requests to the metadata server instead of one for each name.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

@@ -122,7 +122,8 @@ fn what_rsync_prunes_is_pruned_by_any_number_of_ranks() {
     seeds::each(60, |random| Case::new(random).run());
 }
 
-/// Creates a chain of directories that filters empty, one that is empty, and one with a file deep in it.
+/// Creates a chain of directories that filters empty, one that is empty, and one with a file deep
+/// in it.
 fn write(source: &Path) {
     trees::write(&source.join("a/b/c/left.o"), b"left out");
     fs::create_dir_all(source.join("empty/within")).unwrap();

@@ -30,8 +30,8 @@ fn has_server() -> bool {
     Sshd::is_installed() && Path::new(SFTP_SERVER).exists()
 }
 
-/// Attributes that SFTP tells of the entries of a tree, by path: mode, owner and group, size, modification time
-/// in its range, and content or the target of a link.
+/// Attributes that SFTP tells of the entries of a tree, by path: mode, owner and group, size,
+/// modification time in its range, and content or the target of a link.
 type Picture = BTreeMap<PathBuf, (u32, [u32; 2], i64, Vec<u8>)>;
 
 fn picture(root: &Path) -> Picture {
@@ -220,8 +220,8 @@ fn a_remote_of_rclone() {
     assert!(ended.stderr.contains("passwords are not taken"), "{}", ended.stderr);
 }
 
-/// A program in place of ssh that starts the server: the lines of a shell script, in which `$dir` is
-/// the directory of the test, and `$n` the number of the connection.
+/// A program in place of ssh that starts the server: the lines of a shell script, in which `$dir`
+/// is the directory of the test, and `$n` the number of the connection.
 fn in_place_of_ssh(work: &Sandbox, script: &str) -> String {
     let program = work.at("reach");
     let dir = work.path().display();

@@ -9,8 +9,8 @@ use suite_tests::preload::Faults;
 use suite_tests::sshd::Sshd;
 use suite_tests::{judge, need, need_root, trees};
 
-/// Returns the command of this build's agent as the shell of the other host reads it: the build may be
-/// in a directory with spaces.
+/// Returns the command of this build's agent as the shell of the other host reads it: the build may
+/// be in a directory with spaces.
 pub(crate) fn agent() -> String {
     format!("'{}'", program("dcp").display())
 }
@@ -190,8 +190,8 @@ fn a_comparison_by_content_moves_no_content() {
     assert_same(&path("source"), &path("away"));
 }
 
-/// Checks that a directory is not copied into itself, nor deleted as extraneous, because it is named
-/// on another host, too.
+/// Checks that a directory is not copied into itself, nor deleted as extraneous, because it is
+/// named on another host, too.
 #[test]
 fn a_tree_with_two_names_is_recognized() {
     need_root!();
@@ -271,8 +271,8 @@ fn documented(word: &str) -> String {
     lines.map_while(|line| line.strip_prefix("    ")).collect::<Vec<_>>().join("\n")
 }
 
-/// The names of nodes and peers of the documentation are this machine, and `/data` of either side is
-/// a directory of its own.
+/// The names of nodes and peers of the documentation are this machine, and `/data` of either side
+/// is a directory of its own.
 #[test]
 fn the_script_of_the_documentation_and_its_replacement_copy_the_same() {
     need_root!();

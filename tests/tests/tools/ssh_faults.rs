@@ -1,5 +1,5 @@
-//! Tests of connections, ranks and hosts that go away in mid-copy: nothing partial has its final name,
-//! and the copy is completed, by the job or by the same command again.
+//! Tests of connections, ranks and hosts that go away in mid-copy: nothing partial has its final
+//! name, and the copy is completed, by the job or by the same command again.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,5 +1,5 @@
-//! Tests of dsync's criteria where they meet: entries that are in the way, older copies, hard links. A
-//! loss here would be one with exit code 0.
+//! Tests of dsync's criteria where they meet: entries that are in the way, older copies, hard
+//! links. A loss here would be one with exit code 0.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

@@ -106,7 +106,8 @@ fn struck(
         wrong.extend(differences(&before[0], &after));
     }
     wrong.extend(partial(&before, &after, &faults));
-    // Whatever has happened, jobs without faults mend it: also where what was staged could not be removed.
+    // Whatever has happened, jobs without faults mend it: also where what was staged could not be
+    // removed.
     run(alone("dcp").args(["--clean", "--min-age=0s"]).arg(&target));
     let again = run(tool(1, "dsync").arg("-acD").args([&source, &target]));
     if again.code != Some(0) {

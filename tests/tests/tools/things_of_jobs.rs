@@ -165,7 +165,8 @@ fn a_directory_that_is_cleaned_keeps_its_time() {
     }
 }
 
-/// Checks the journal of a job that was killed when it began, or when it had removed its journal but for the directory.
+/// Checks the journal of a job that was killed when it began, or when it had removed its journal
+/// but for the directory.
 #[test]
 fn remains_of_journals_beside_the_target_are_cleaned() {
     for remains in [&[][..], &["at-work"], &["at-work", ".dcp-journal-new"]] {

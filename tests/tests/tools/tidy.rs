@@ -203,8 +203,41 @@ fn files_are_short_and_say_what_they_are_for() {
     }
 }
 
-/// Words that begin no doc comment: pronouns, relative clauses and prepositions begin half a sentence,
-/// which a hover or rustdoc shows without the other half. A noun or a verb begins a whole one.
+/// Number of columns of the text in comments and pages.
+const TEXT_COLUMNS: usize = 100;
+
+/// Returns the lines of text that are too long. A row of a table is one line, and code is no text.
+fn long_lines<'t>(lines: impl Iterator<Item = &'t str>, begin: &str) -> Vec<&'t str> {
+    let mut is_code = false;
+    let is_long = |line: &&str| {
+        let text = line.trim_start();
+        let text = text.strip_prefix(begin).map(|text| text.trim_start_matches(['/', '!', ' ']));
+        is_code ^= text.is_some_and(|text| text.starts_with("```"));
+        let is_text = text.is_some_and(|text| !text.starts_with('|')) && !is_code;
+        is_text && line.chars().count() > TEXT_COLUMNS
+    };
+    lines.filter(is_long).collect()
+}
+
+#[test]
+fn text_fits_its_columns() {
+    let [long, fits] = [100, 99].map(|count| format!("  // {}", "x".repeat(count - 4)));
+    let row = format!("  // | {long}");
+    assert_eq!(long_lines([&*long, &*fits, &*row].into_iter(), "//"), [&*long]);
+    for folder in ["common", "dcmp", "dcp", "drm", "dsync", "dwalk", "tests"] {
+        for (name, text) in sources(folder) {
+            assert_eq!(long_lines(text.lines(), "//"), [""; 0], "{name}");
+        }
+    }
+    for (page, text) in pages() {
+        let lines = text.lines().filter(|line| !line.starts_with("    "));
+        assert_eq!(long_lines(lines, ""), [""; 0], "{}", page.display());
+    }
+}
+
+/// Words that begin no doc comment: pronouns, relative clauses and prepositions begin half a
+/// sentence, which a hover or rustdoc shows without the other half. A noun or a verb begins a whole
+/// one.
 const HALF_SENTENCES: &str = "Always,Another,Anything,As,At,Both,By,Else,For,From,If,In,It,Its,Neither,\
     Never,Nobody,None,Not,Nothing,Of,On,One that,Only,Others,Some,Somebody,Something,Such,That,The same,\
     Their,Them,There,These,They,This,Those,To,What,Whatever,Where,Wherever,Whether,Which,Who,Whoever,\

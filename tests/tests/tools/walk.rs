@@ -87,7 +87,8 @@ fn one_wide_directory_is_shared_by_all_ranks() {
     let work = Sandbox::new();
     let tree = work.at("wide");
     trees::wide_directory(&tree, 20_000);
-    // Each stat takes 2 ms, so that a rank that the kernel leaves without a processor for a while still gets its share.
+    // Each stat takes 2 ms, so that a rank that the kernel leaves without a processor for a while
+    // still gets its share.
     let disk = mounts::SlowDisk::mount(&tree, Duration::from_millis(2));
     let mut walk = ranks(4, "dwalk");
     let walk = walk.args(["--json", "--threads", "4"]).arg(disk.path());

@@ -97,7 +97,8 @@ impl Handled {
     /// other threads may take the rest of the batch.
     pub const BEGUN: Self =
         Self { visited: Visited::Done { moved_bytes: u64::MAX / 2 }, progress: Progress::Open };
-    /// An entry that is to be visited again, since it takes longer than the order of visits permits.
+    /// An entry that is to be visited again, since it takes longer than the order of visits
+    /// permits.
     pub const LATER: Self = Self { visited: Visited::Later, progress: Progress::Open };
 
     /// A directory, to be walked.

@@ -90,8 +90,8 @@ impl HardLinks {
             return false;
         }
         let mut key = key_of(&devices.sources, source);
-        // Keys decide which names are brought together; what belongs together is checked again before
-        // it is linked.
+        // Keys decide which names are brought together; what belongs together is checked again
+        // before it is linked.
         if source.links < 2 {
             // A file with one link has its path in the key, whatever inode number a store reports.
             key.extend(path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes()));

@@ -155,8 +155,8 @@ impl LargeFiles {
         // Only now, because an error before leaves the other names to the next of them.
         large.linked = cx.linked.take();
         let file = self.open.begin(Large::Copy(large), chunks.run.count());
-        // This rank waits for messages until the last chunk is done, so the job must not end: chunks
-        // at other ranks are no work of this one, and its own queue may be empty.
+        // This rank waits for messages until the last chunk is done, so the job must not end:
+        // chunks at other ranks are no work of this one, and its own queue may be empty.
         cx.task.hold();
         cx.task.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
         Ok(None)

@@ -3,9 +3,9 @@
 //! An entry is complete when its copy has its final name and its attributes and was verified as
 //! requested. Its source is removed only when the copy is on the storage. Complete entries are
 //! therefore collected on the rank that has written them, and a full batch is removed after the
-//! target was synced, by one syncfs(2) for thousands of files; of large files, every rank syncs what
-//! it has written. Hard-linked files that stay linked are removed at the end, since the names of a
-//! file are compared until then.
+//! target was synced, by one syncfs(2) for thousands of files; of large files, every rank syncs
+//! what it has written. Hard-linked files that stay linked are removed at the end, since the names
+//! of a file are compared until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;

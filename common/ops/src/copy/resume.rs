@@ -67,8 +67,9 @@ pub(super) fn stage_large(
     let replaces = copy.replaces;
     let begun = same.map(|begun| &*begun.staged);
     let new = NewFile { writers: Writers::Several { chunk_bytes }, replaces, begun, ..new };
-    // The service numbers an upload when it begins. A job that dies before it has recorded the number
-    // leaves an upload that only the name of its object leads to, so that is recorded before.
+    // The service numbers an upload when it begins. A job that dies before it has recorded the
+    // number leaves an upload that only the name of its object leads to, so that is recorded
+    // before.
     if let Some(journal) = env.journal.filter(|_| env.target(entry.dir_ref).holds_objects()) {
         journal.intend_upload(env.target_file(entry.dir_ref, entry.name));
     }

@@ -455,9 +455,10 @@ fn has_same_content(
 }
 
 /// Returns the result of a comparison that only saves work. Returns `None` where it is in doubt: a
-/// source that changes meanwhile, or whose bytes contradict its ETag, is copied, with a check of its
-/// own; a target that cannot be read is copied, too, and the copy reports any error. A target whose
-/// bytes contradict its ETag is an error: where ETags are not MD5s, each run would copy it again.
+/// source that changes meanwhile, or whose bytes contradict its ETag, is copied, with a check of
+/// its own; a target that cannot be read is copied, too, and the copy reports any error. A target
+/// whose bytes contradict its ETag is an error: where ETags are not MD5s, each run would copy it
+/// again.
 pub(super) fn unless_in_doubt<T>(compared: Result<T, SideError>) -> Result<Option<T>, SideError> {
     let is_contradicted = |error: &Error| error.cause == Cause::Service(ServiceFault::WrongEtag);
     let is_in_doubt = |SideError { side, error }: &SideError| match side {

@@ -75,9 +75,9 @@ fn is_single(resolver: &StoreResolver, source: &[u8], looked: &Result<Metadata>)
     }
 }
 
-/// Refuses to delete everything in a target that has a directory of the name of the source, which a copy of that
-/// directory may be: rsync would have updated that one. A trailing slash at the source says that its contents are
-/// meant, as does a directory of that name in the source.
+/// Refuses to delete everything in a target that has a directory of the name of the source, which a
+/// copy of that directory may be: rsync would have updated that one. A trailing slash at the source
+/// says that its contents are meant, as does a directory of that name in the source.
 fn refuse_other_level(
     resolver: &StoreResolver,
     (source, target): (&[u8], &[u8]),

@@ -125,10 +125,10 @@ impl CopyJob<'_> {
     }
 }
 
-/// Returns whether a directory of the source is a journal, which is not to become a directory at the
-/// target. A directory that a synchronisation has found at the target needs no file opened to tell:
-/// it is not created, and the parts of a journal are skipped by their names anyway. Only where it
-/// deletes must it know, so that what the target has in that place stays.
+/// Returns whether a directory of the source is a journal, which is not to become a directory at
+/// the target. A directory that a synchronisation has found at the target needs no file opened to
+/// tell: it is not created, and the parts of a journal are skipped by their names anyway. Only
+/// where it deletes must it know, so that what the target has in that place stays.
 fn is_journal(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> bool {
     let store = &*env.root(dir_ref).source;
     let is_found = env.options.sync.is_some() && env.named.is_none() && !dir_ref.is_fresh();
@@ -244,8 +244,8 @@ impl Visitor for CopyJob<'_> {
             && criteria.is_some_and(|criteria| criteria.change_test != ChangeTest::Content)
     }
 
-    /// Returns what visits use: the content of each file to be copied; of files on both sides what the
-    /// change test and the comparison of attributes need.
+    /// Returns what visits use: the content of each file to be copied; of files on both sides what
+    /// the change test and the comparison of attributes need.
     fn upcoming(&self, dir_ref: &DirRef) -> [Option<Upcoming>; 2] {
         let xattrs = || self.env.options.keep.xattr_filter().concerns(Kind::File);
         let by_bytes = |it: &SyncOptions| it.evidence == Evidence::Bytes;

@@ -1,5 +1,6 @@
 //! Multipart uploads that an interrupted job was about to initiate. A job that is killed between
-//! the request and its answer does not know the identifier of the upload, which exists nevertheless.
+//! the request and its answer does not know the identifier of the upload, which exists
+//! nevertheless.
 
 use std::collections::{HashMap, HashSet};
 

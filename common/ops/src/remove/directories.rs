@@ -131,8 +131,8 @@ impl RemoveJob<'_> {
         dir.remove(&name, Kind::Directory).map(|()| true).map_err(unless_replaced)
     }
 
-    /// Removes the object of a directory. In a move that is done at once, because the directory above
-    /// is listed next and must not have this one any more.
+    /// Removes the object of a directory. In a move that is done at once, because the directory
+    /// above is listed next and must not have this one any more.
     fn remove_marker(
         &self,
         (root, below): (u32, &[u8]),
@@ -157,8 +157,8 @@ impl RemoveJob<'_> {
     }
 }
 
-/// True if a directory of objects has no entries besides its own object. No error shows that, unlike
-/// that of rmdir(2).
+/// True if a directory of objects has no entries besides its own object. No error shows that,
+/// unlike that of rmdir(2).
 fn is_empty(dir: &dyn Dir) -> Result<bool> {
     let mut is_empty = true;
     dir.list(&mut |_, _| is_empty = false)?;

@@ -40,8 +40,8 @@ pub type HostReach = Vec<(String, Settings)>;
 pub struct Kept(Vec<(String, Reached)>);
 
 impl Kept {
-    /// Begins to connect to the hosts that these paths name for certain, whatever other remotes there
-    /// are, and that have their agent.
+    /// Begins to connect to the hosts that these paths name for certain, whatever other remotes
+    /// there are, and that have their agent.
     pub fn begin(paths: &[(Side, &[u8])], options: &HostOptions) -> Self {
         let mut begun = Self::default();
         let remotes = paths.iter().filter_map(|(_, path)| RemotePath::parse(path));

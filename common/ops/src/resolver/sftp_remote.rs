@@ -1,5 +1,5 @@
-//! Settings of a host with an SFTP server: from the operator's options, and from a remote of rclone's
-//! configuration (<https://rclone.org/sftp/>).
+//! Settings of a host with an SFTP server: from the operator's options, and from a remote of
+//! rclone's configuration (<https://rclone.org/sftp/>).
 //!
 //! Keys that only tune how rclone works are ignored. Passwords are refused: logging in is ssh's
 //! business.

@@ -189,8 +189,8 @@ impl Record {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lines of a thread, once in a tick of its clock or when they are many: the lock must
-    /// cost less than the lines. Sends all lines when there are enough of them.
+    /// Takes the lines of a thread, once in a tick of its clock or when they are many: the lock
+    /// must cost less than the lines. Sends all lines when there are enough of them.
     fn take_some<J: Job<Event = Event> + ?Sized>(
         &self,
         gathered: &mut Gathered,

@@ -1,5 +1,5 @@
-//! Requests ahead: what visits of the next names of a directory will use is requested for many of them
-//! together, where the store of a tree is far away.
+//! Requests ahead: what visits of the next names of a directory will use is requested for many of
+//! them together, where the store of a tree is far away.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use types::limits::{NAMES_OF_XATTRS_AHEAD, NAMES_REQUESTED_AHEAD};
 pub(super) struct Ahead<'d> {
     dir_ref: &'d Arc<DirRef>,
     upcoming: [Option<Upcoming>; 2],
-    /// Handles that have what was requested: of the directory that is walked, and of its counterpart.
+    /// Handles that have what was requested: of the directory that is walked, and of its
+    /// counterpart.
     handles: [Option<Arc<dyn Dir>>; 2],
     /// Names until the next request.
     left: usize,
@@ -24,8 +25,8 @@ impl<'d> Ahead<'d> {
         Self { dir_ref, upcoming: visitor.upcoming(dir_ref), handles: [None, None], left: 0 }
     }
 
-    /// Returns the number of names at the beginning of the batch that were requested, and should not
-    /// be left to others.
+    /// Returns the number of names at the beginning of the batch that were requested, and should
+    /// not be left to others.
     pub fn requested(&self) -> usize {
         if self.handles.iter().any(Option::is_some) { self.left } else { 0 }
     }

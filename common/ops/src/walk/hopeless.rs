@@ -41,8 +41,8 @@ impl Hopeless {
         }
     }
 
-    /// Reports a failure at a target, unless the job stops because of it and has reported the reason
-    /// before.
+    /// Reports a failure at a target, unless the job stops because of it and has reported the
+    /// reason before.
     pub fn report<J: Job<Event = Event> + ?Sized>(
         &self,
         target: &dyn Store,
@@ -56,8 +56,8 @@ impl Hopeless {
         }
     }
 
-    /// Cancels the rest of the job because of that `errno`. Returns false where this rank has reported
-    /// the reason before.
+    /// Cancels the rest of the job because of that `errno`. Returns false where this rank has
+    /// reported the reason before.
     pub fn stop<J: Job + ?Sized>(
         &self,
         errno: i32,

@@ -1,5 +1,6 @@
-//! Visits to the names of a directory in their order, by the thread that has read them, where a file
-//! system prefetches attributes for such a thread ([`store::Capabilities::prefetches_in_order`]).
+//! Visits to the names of a directory in their order, by the thread that has read them, where a
+//! file system prefetches attributes for such a thread
+//! ([`store::Capabilities::prefetches_in_order`]).
 //!
 //! Other threads of the rank work on other directories. A rank that has nothing at all to do, and
 //! that others have refused, gets consecutive names from the end of a directory: the names before
@@ -16,8 +17,8 @@ use sched::context::TaskContext;
 use store::Dir;
 use types::limits;
 
-/// Returns whether the names of a directory are visited in order. That is the order of the tree that
-/// is listed; the other tree has the same one where both are on such a file system.
+/// Returns whether the names of a directory are visited in order. That is the order of the tree
+/// that is listed; the other tree has the same one where both are on such a file system.
 pub(super) fn is_chosen<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> bool {
     visitor.inspects(dir_ref)
         && walked_store(visitor, dir_ref).capabilities().prefetches_in_order.is_some()

@@ -346,8 +346,8 @@ impl Visitor for ListJob<'_> {
         self.watch.as_ref().filter(|_| !self.source(dir_ref.root()).holds_objects())
     }
 
-    /// Returns whether entries are only inspected: a checksum or a layout takes requests of its own,
-    /// in which many threads help.
+    /// Returns whether entries are only inspected: a checksum or a layout takes requests of its
+    /// own, in which many threads help.
     fn inspects(&self, _dir_ref: &DirRef) -> bool {
         let CollectorOptions { listing, usage, .. } = self.collector.options();
         listing.checksum().is_none() && !usage.striping

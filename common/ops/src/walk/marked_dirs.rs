@@ -1,5 +1,5 @@
-//! Directories that a job marks, each with all directories above it, on all ranks together: those in
-//! which something stays, and those with content.
+//! Directories that a job marks, each with all directories above it, on all ranks together: those
+//! in which something stays, and those with content.
 
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;

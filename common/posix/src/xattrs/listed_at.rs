@@ -1,5 +1,5 @@
-//! listxattrat(2) of Linux 6.13: the names of an entry's extended attributes, by a directory and one
-//! component. A path through `/proc/self/fd` takes the kernel three times as long.
+//! listxattrat(2) of Linux 6.13: the names of an entry's extended attributes, by a directory and
+//! one component. A path through `/proc/self/fd` takes the kernel three times as long.
 
 #![allow(unsafe_code, reason = "neither libc nor rustix has the call yet")]
 
@@ -34,8 +34,8 @@ pub(super) fn list(
     if IS_MISSING.load(Ordering::Relaxed) {
         return None;
     }
-    // SAFETY: the arguments are those of listxattrat(2): a descriptor and a C string that live until
-    // the call returns, and a buffer with its length.
+    // SAFETY: the arguments are those of listxattrat(2): a descriptor and a C string that live
+    // until the call returns, and a buffer with its length.
     let length = unsafe {
         libc::syscall(
             LISTXATTRAT,
@@ -52,8 +52,8 @@ pub(super) fn list(
     }
 }
 
-/// Evaluates an error of the call. Listing needs no permission, so `EPERM` comes from a sandbox that
-/// does not know the call.
+/// Evaluates an error of the call. Listing needs no permission, so `EPERM` comes from a sandbox
+/// that does not know the call.
 fn refused(errno: Errno) -> Option<rustix::io::Result<usize>> {
     match errno {
         Errno::NOSYS => {

@@ -39,7 +39,8 @@ impl Machines {
         lock(&self.met).first().cloned()
     }
 
-    /// Sets the first machine, where all agents must be on one. Returns false if another one was met.
+    /// Sets the first machine, where all agents must be on one. Returns false if another one was
+    /// met.
     pub fn begin_with(&self, machine: Machine) -> bool {
         let mut met = lock(&self.met);
         let is_it = !self.is_one || met.iter().all(|known| known.name == machine.name);

@@ -63,7 +63,8 @@ impl RemoteFile {
         })
     }
 
-    /// Returns the checksum of the whole content, as long as nothing else was requested of the file.
+    /// Returns the checksum of the whole content, as long as nothing else was requested of the
+    /// file.
     fn own_sum(&self) -> Option<Crc64> {
         self.sum.filter(|_| !self.is_read.load(Ordering::Relaxed))
     }
@@ -92,8 +93,8 @@ impl RemoteFile {
 }
 
 impl SourceFile for RemoteFile {
-    /// Returns the metadata. That of a file whose whole content has arrived, or only its checksum, is
-    /// of the same moment.
+    /// Returns the metadata. That of a file whose whole content has arrived, or only its checksum,
+    /// is of the same moment.
     fn metadata(&self) -> Result<Metadata> {
         if self.whole.is_some() || self.own_sum().is_some() {
             return Ok(self.metadata);

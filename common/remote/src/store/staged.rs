@@ -1,5 +1,5 @@
-//! A staged file of a remote tree. A small file is collected, and travels with its attributes in one
-//! message; a larger one is staged there, and writes are sent before earlier ones are answered.
+//! A staged file of a remote tree. A small file is collected, and travels with its attributes in
+//! one message; a larger one is staged there, and writes are sent before earlier ones are answered.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -149,8 +149,8 @@ impl RemoteStaged {
         Ok(New { at, attributes: attributes.clone(), ..new })
     }
 
-    /// Sends a file that was collected, with its attributes and with other files. Returns whether it
-    /// is on its way.
+    /// Sends a file that was collected, with its attributes and with other files. Returns whether
+    /// it is on its way.
     fn send_whole(&self, attributes: &Attributes) -> bool {
         let mut state = self.lock();
         let (State::Collected { extents, data, size_bytes }, Some(new)) = (&mut *state, &self.new)

@@ -1,7 +1,7 @@
-//! Checks of answers between the connection and the S3 client, where each request also waits for its
-//! token of a limited rate. The head of an answer must arrive in
-//! time, documents are read as a whole within bounds, and a root element of a deviating name is
-//! renamed to the one that the client expects.
+//! Checks of answers between the connection and the S3 client, where each request also waits for
+//! its token of a limited rate. The head of an answer must arrive in time, documents are read as a
+//! whole within bounds, and a root element of a deviating name is renamed to the one that the
+//! client expects.
 
 use std::future::Future;
 use std::pin::pin;

@@ -66,8 +66,8 @@ pub enum TrustError {
     /// A file of the bundle cannot be read.
     #[error(transparent)]
     Read(#[from] config_file::ReadError),
-    /// A file of the bundle does not exist, or has no usable certificate: trusting nobody would look
-    /// like a failing service.
+    /// A file of the bundle does not exist, or has no usable certificate: trusting nobody would
+    /// look like a failing service.
     #[error("{named_by}, \"{}\": {fault}", escaped(path.as_bytes()))]
     Unusable {
         /// Setting that names the file.

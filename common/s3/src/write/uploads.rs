@@ -222,8 +222,8 @@ impl Bucket {
         (sizes.0 == sizes.1 && content.is_what(sums)).then(|| content.sent(part.e_tag()))
     }
 
-    /// Aborts the uploads of a key that were initiated at about that time, have no part, and on which
-    /// no job works. Where uploads cannot be listed, nothing is known of any.
+    /// Aborts the uploads of a key that were initiated at about that time, have no part, and on
+    /// which no job works. Where uploads cannot be listed, nothing is known of any.
     pub fn give_up_unrecorded(&self, key: &str, at: Time) -> Result<()> {
         let mut from = None;
         loop {

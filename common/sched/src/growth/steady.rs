@@ -1,11 +1,11 @@
 //! The rest of a job: now and then some threads more, or fewer, are tried for a short time.
 //!
-//! A rank among many sees its own throughput grow with its threads even on a server that is full: it
-//! takes from the others. The latency, however, is the same for all. So all ranks try at the same
-//! time: time is divided into slots, by a clock that nodes share well enough, and the place of a slot
-//! in its cycle decides what is tried. If the latency grows with some threads more, the storage queues
-//! them; if it falls with some threads fewer, they were too many. Ranks need no messages for that, and
-//! jobs that share a server act as one.
+//! A rank among many sees its own throughput grow with its threads even on a server that is full:
+//! it takes from the others. The latency, however, is the same for all. So all ranks try at the
+//! same time: time is divided into slots, by a clock that nodes share well enough, and the place of
+//! a slot in its cycle decides what is tried. If the latency grows with some threads more, the
+//! storage queues them; if it falls with some threads fewer, they were too many. Ranks need no
+//! messages for that, and jobs that share a server act as one.
 
 use std::time::Duration;
 
@@ -113,9 +113,9 @@ impl Steady {
         Step::Advice(self.begin(site, now, number))
     }
 
-    /// Returns true where operations have become so much faster that others must have ended, such as
-    /// those that a directory lets happen one after the other: what they have shown is past. Ranks
-    /// among many make all faster when they use fewer threads.
+    /// Returns true where operations have become so much faster that others must have ended, such
+    /// as those that a directory lets happen one after the other: what they have shown is past.
+    /// Ranks among many make all faster when they use fewer threads.
     fn is_another_phase(&self, site: &Site, sample: &Sample) -> bool {
         !site.is_one_of_many()
             && sample.waits >= limits::CREW_WAITS_CLEAR
@@ -230,8 +230,8 @@ impl Steady {
     }
 }
 
-/// Returns the length of slots in which each thread does a number of operations. There are only a few
-/// lengths, so that ranks with about the same latency have the same.
+/// Returns the length of slots in which each thread does a number of operations. There are only a
+/// few lengths, so that ranks with about the same latency have the same.
 fn slot_for(site: &Site, knee: Knee) -> Duration {
     // Among many ranks, chance cancels out.
     let (waits, factor) = if site.is_one_of_many() {

@@ -47,9 +47,9 @@ fn best_fixed(scene: &Scene) -> Result {
 
 /// Checks that ranks that choose by themselves do about as well as with the best fixed number.
 ///
-/// Where the times of operations vary exponentially, a thread sees some dozens of them in a slot, which
-/// is wrong by a fifth: ranks with one or two threads often take a wrong step, and the next trial
-/// corrects it.
+/// Where the times of operations vary exponentially, a thread sees some dozens of them in a slot,
+/// which is wrong by a fifth: ranks with one or two threads often take a wrong step, and the next
+/// trial corrects it.
 fn assert_as_good_as_fixed(name: &str, scene: &Scene) {
     let (best, own) = (best_fixed(scene), with_growth(scene));
     let shares =

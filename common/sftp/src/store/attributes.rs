@@ -1,5 +1,5 @@
-//! Setting of attributes, one kind in each request: a server applies all of one request in an order of
-//! its own, and does not tell which of them failed.
+//! Setting of attributes, one kind in each request: a server applies all of one request in an order
+//! of its own, and does not tell which of them failed.
 
 use types::entry::{Attributes, Kind, Metadata, Owner, Preserved, SET_ID_BITS, Time, Times};
 use types::error::{Cause, Error, Op, Result};

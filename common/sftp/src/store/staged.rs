@@ -81,7 +81,8 @@ impl SftpStaged {
         Ok(Self { is_alone, state: Mutex::new(state), ..file })
     }
 
-    /// Opens the existing file of the name; `None` where there is none, or an entry of another type.
+    /// Opens the existing file of the name; `None` where there is none, or an entry of another
+    /// type.
     fn open_old(root: &Arc<Root>, dir: &[u8], new: &NewFile<'_>) -> Result<Option<Self>> {
         let path = child(dir, new.name);
         let old = match root.lstat(&path) {
@@ -230,8 +231,8 @@ impl SftpStaged {
         }
     }
 
-    /// Sets the attributes, closes the file and renames it: a file is never visible before all of it
-    /// is right.
+    /// Sets the attributes, closes the file and renames it: a file is never visible before all of
+    /// it is right.
     fn complete(&self, attributes: &Attributes) -> Result<Preserved> {
         let name = self.name.as_ref().ok_or(Op::Rename.errno(libc::EINVAL))?;
         let mut state = self.lock();
@@ -262,8 +263,8 @@ impl SftpStaged {
     }
 }
 
-/// Creates a new file under that name, or under another one where the connection has broken: the file
-/// that an earlier attempt may have created is removed.
+/// Creates a new file under that name, or under another one where the connection has broken: the
+/// file that an earlier attempt may have created is removed.
 fn create(root: &Root, dir: &[u8], staged: &Name) -> Result<(Handle, CString)> {
     let mut tried: Option<Vec<u8>> = None;
     again(|attempt| {

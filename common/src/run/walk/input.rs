@@ -38,8 +38,8 @@ impl Input {
     }
 }
 
-/// Opens what the operator named; returns how many of several trees cannot be, too. `None` on all ranks
-/// where nothing can, or where ranks see different things.
+/// Opens what the operator named; returns how many of several trees cannot be, too. `None` on all
+/// ranks where nothing can, or where ranks see different things.
 pub fn open(
     session: &mut Session<'_, '_>,
     resolver: &StoreResolver,
@@ -95,7 +95,8 @@ fn names<'l>(
     })
 }
 
-/// The paths without those that a walk of another one meets: what is in several of them is counted once.
+/// The paths without those that a walk of another one meets: what is in several of them is counted
+/// once.
 fn distinct(request: &WalkRequest, reporter: &mut Reporter) -> Vec<Vec<u8>> {
     let real: Vec<Vec<u8>> = request.paths.iter().map(|path| real_path(path)).collect();
     let mut kept = Vec::new();
@@ -129,8 +130,8 @@ fn is_inside(path: &[u8], above: &[u8]) -> bool {
     below.is_some_and(|below| (above == b"/" && !below.is_empty()) || below.starts_with(b"/"))
 }
 
-/// Opens the paths that rank 0 can open; the others are failures, reported once. Returns how many failed, too; `None`
-/// where another rank cannot open one of them.
+/// Opens the paths that rank 0 can open; the others are failures, reported once. Returns how many
+/// failed, too; `None` where another rank cannot open one of them.
 fn open_everywhere(
     session: &mut Session<'_, '_>,
     resolver: &StoreResolver,

@@ -1,5 +1,5 @@
-//! Outputs of a walk: the list, as lines through rank 0 or as one Parquet file a rank; statistics; the
-//! report.
+//! Outputs of a walk: the list, as lines through rank 0 or as one Parquet file a rank; statistics;
+//! the report.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -114,8 +114,8 @@ impl Outputs {
         Ok(self.lists.create(session, reporter)?.pop().flatten())
     }
 
-    /// Writes what has to wait until everything is known, and names a Parquet list. The tally is that of this rank.
-    /// Returns the page's file.
+    /// Writes what has to wait until everything is known, and names a Parquet list. The tally is
+    /// that of this rank. Returns the page's file.
     pub fn finish_list(
         mut self,
         session: &mut Session<'_, '_>,
@@ -161,7 +161,8 @@ fn write_part(sort_buffer: &SortBuffer, of: &PartOf, failed: u64) -> Result<(), 
     part.finish(failed)
 }
 
-/// The ranks in a row give rank 0 their lines, in blocks and only when asked: it need not hold them.
+/// The ranks in a row give rank 0 their lines, in blocks and only when asked: it need not hold
+/// them.
 fn print_in_order(
     sort_buffer: &SortBuffer,
     listing: Listing,

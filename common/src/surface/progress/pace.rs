@@ -18,8 +18,9 @@ struct Sample {
 #[derive(Debug)]
 pub struct Pace {
     window: Duration,
-    /// Samples at which bytes had been moved since the sample before. The first one is as old as the
-    /// window or older: a chunk may take longer than the window, and all its bytes count at its end.
+    /// Samples at which bytes had been moved since the sample before. The first one is as old as
+    /// the window or older: a chunk may take longer than the window, and all its bytes count at its
+    /// end.
     samples: VecDeque<Sample>,
     /// The latest sample.
     latest: Sample,
@@ -27,7 +28,8 @@ pub struct Pace {
     moved_at: Duration,
 }
 
-/// Bytes and entries of content that are done, by this job or an earlier one, and that are known to be needed.
+/// Bytes and entries of content that are done, by this job or an earlier one, and that are known to
+/// be needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     /// Bytes that are at the target.

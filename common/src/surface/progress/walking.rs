@@ -11,8 +11,8 @@ struct Report {
     reports: u32,
 }
 
-/// Reports of all ranks in rounds. The tasks that had ended in one round are as many as had begun in the next one
-/// only if none was open in between, since both numbers grow.
+/// Reports of all ranks in rounds. The tasks that had ended in one round are as many as had begun
+/// in the next one only if none was open in between, since both numbers grow.
 #[derive(Debug)]
 pub struct Walking {
     ranks: Vec<Report>,

@@ -31,7 +31,8 @@ struct Area {
 /// Directories below each, the largest first.
 struct Tree<'b>(HashMap<&'b [u8], Vec<&'b Below>>);
 
-/// The picture. Directories come with the largest first, so that one is never before the one it is in.
+/// The picture. Directories come with the largest first, so that one is never before the one it is
+/// in.
 pub fn draw(below: &[Below]) -> Markup {
     let mut tree = Tree(HashMap::new());
     let mut roots = Vec::new();
@@ -124,8 +125,8 @@ fn label(directory: &Below, name: &str, room: usize) -> String {
     }
 }
 
-/// Areas in proportion to the sizes, which decrease, in an area that stands for `total`; as square as
-/// they can be.
+/// Areas in proportion to the sizes, which decrease, in an area that stands for `total`; as square
+/// as they can be.
 fn squarified(sizes: &[f64], total: f64, area: Area) -> Vec<Area> {
     let scale = area.width * area.height / total.max(1.0);
     let mut left = area;

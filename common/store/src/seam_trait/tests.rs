@@ -414,8 +414,8 @@ fn what_a_dry_run_would_make_is_there_from_then_on() {
     assert_eq!(root.make_dir(c"new", 0o755), Ok(Made::New));
 }
 
-/// Checks that a directory that vanishes from a tree in which a job only removes entries is missing,
-/// and that nothing is removed.
+/// Checks that a directory that vanishes from a tree in which a job only removes entries is
+/// missing, and that nothing is removed.
 #[test]
 fn a_dry_run_that_creates_nothing_has_no_missing_directory() {
     let real = MemoryStore::new();

@@ -1,5 +1,5 @@
-//! Tests of requests that travel together: how few messages small files take, and what becomes of each
-//! of them where others fail or the connection breaks.
+//! Tests of requests that travel together: how few messages small files take, and what becomes of
+//! each of them where others fail or the connection breaks.
 
 use std::ffi::CString;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
-//! Number of messages that whole jobs take with trees on another host: none of them waits for a round
-//! trip for each small file.
+//! Number of messages that whole jobs take with trees on another host: none of them waits for a
+//! round trip for each small file.
 
 use std::path::Path;
 use std::sync::Arc;

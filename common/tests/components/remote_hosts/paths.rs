@@ -1,4 +1,5 @@
-//! Tests of questions about paths: how few messages they take, and that no answer outlives a change.
+//! Tests of questions about paths: how few messages they take, and that no answer outlives a
+//! change.
 
 use super::{requests, whole_host};
 use crate::promises::cause;

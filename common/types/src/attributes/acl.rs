@@ -1,5 +1,5 @@
-//! Access control lists as extended attributes hold them (acl(5), `linux/posix_acl_xattr.h`): as far as modes
-//! have to do with them.
+//! Access control lists as extended attributes hold them (acl(5), `linux/posix_acl_xattr.h`): as
+//! far as modes have to do with them.
 
 /// Tags of the entries that the bits of a mode stand for: owner, owning group, mask, others.
 const TAGS: [u16; 4] = [0x01, 0x04, 0x10, 0x20];

@@ -1,5 +1,5 @@
-//! A change of permission bits as chmod(1) writes it: octal, or letters; with the prefixes of rsync(1) for
-//! directories and files alone.
+//! A change of permission bits as chmod(1) writes it: octal, or letters; with the prefixes of
+//! rsync(1) for directories and files alone.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,17 +1,18 @@
 //! CRC-64/NVME and CRC32C, the checksums by which S3 verifies bodies, in the form that its headers
 //! have.
 //!
-//! The CRC-64 of a whole object follows from those of its parts ([`Crc64::combine`]), so parts can be sent
-//! in any order and by any rank, and the whole is still checked. The crate's own way to combine squares a
-//! 64x64 matrix for each bit of a length (half a millisecond a part); here a table of squares is made
-//! once, by the compiler, and a part costs one multiplication for each bit that is set in its length.
+//! The CRC-64 of a whole object follows from those of its parts ([`Crc64::combine`]), so parts can
+//! be sent in any order and by any rank, and the whole is still checked. The crate's own way to
+//! combine squares a 64x64 matrix for each bit of a length (half a millisecond a part); here a
+//! table of squares is made once, by the compiler, and a part costs one multiplication for each bit
+//! that is set in its length.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use crc_fast::{CrcAlgorithm, Digest};
 
-/// The polynomial of CRC-64/NVME with its bits reflected, as the algorithm has them: the bit of x^0 is
-/// the highest (NVM Command Set Specification, 64b CRC).
+/// The polynomial of CRC-64/NVME with its bits reflected, as the algorithm has them: the bit of x^0
+/// is the highest (NVM Command Set Specification, 64b CRC).
 const POLYNOMIAL: u64 = 0x9A6C_9329_AC4B_C9B5;
 
 /// x^8 in that order of bits: the operator for one byte.

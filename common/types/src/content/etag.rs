@@ -1,5 +1,5 @@
-//! ETags as checksums: the MD5 of an object's content, or of the MD5s of the parts in which it was uploaded (Amazon S3
-//! User Guide, "Checking object integrity").
+//! ETags as checksums: the MD5 of an object's content, or of the MD5s of the parts in which it was
+//! uploaded (Amazon S3 User Guide, "Checking object integrity").
 
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};

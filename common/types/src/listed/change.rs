@@ -160,8 +160,8 @@ pub struct ChangeWriter {
     frame: Option<Frame>,
 }
 
-/// Parts of a line around its number of bytes and its path. In one tick of its clock most lines of a
-/// thread differ in these alone.
+/// Parts of a line around its number of bytes and its path. In one tick of its clock most lines of
+/// a thread differ in these alone.
 #[derive(Debug)]
 struct Frame {
     /// Values on which the parts depend.

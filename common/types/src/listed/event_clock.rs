@@ -1,5 +1,5 @@
-//! Wall-clock time of events as text, which is formatted once per tick of the kernel's clock: a record may
-//! have many lines in that time.
+//! Wall-clock time of events as text, which is formatted once per tick of the kernel's clock: a
+//! record may have many lines in that time.
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -12,8 +12,9 @@ pub struct EventClock {
 }
 
 impl EventClock {
-    /// Returns the time in UTC, such as `2026-03-01T12:00:00.000Z`, as of the last tick: a tick of some
-    /// milliseconds is exact enough, and the clock that counts them takes a tenth of the time to read.
+    /// Returns the time in UTC, such as `2026-03-01T12:00:00.000Z`, as of the last tick: a tick of
+    /// some milliseconds is exact enough, and the clock that counts them takes a tenth of the time
+    /// to read.
     pub fn now(&mut self) -> &str {
         let now = clock_gettime(ClockId::RealtimeCoarse);
         self.at(now.tv_sec * 1000 + now.tv_nsec / 1_000_000)

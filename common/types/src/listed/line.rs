@@ -198,7 +198,8 @@ fn mode_text(metadata: &Metadata) -> String {
     text
 }
 
-/// Formats a time as `2026-11-21T06:00:00Z`; as seconds since 1970 where the calendar does not reach.
+/// Formats a time as `2026-11-21T06:00:00Z`; as seconds since 1970 where the calendar does not
+/// reach.
 fn time_text(time: Time) -> String {
     match jiff::Timestamp::new(time.seconds, 0) {
         Ok(stamp) => stamp.to_string(),

@@ -37,7 +37,8 @@ fn with_unit(bytes: u64) -> (f64, &'static str) {
     (size, UNITS[unit])
 }
 
-/// Formats the mode without set-id and sticky bits, and all types but directories and links as files.
+/// Formats the mode without set-id and sticky bits, and all types but directories and links as
+/// files.
 fn mode_text(metadata: &Metadata) -> String {
     let kind = match metadata.kind {
         Kind::Directory => 'd',

@@ -1,8 +1,9 @@
 //! Layout of a file on Lustre: the objects that hold its content, as the file system encodes it.
 //!
-//! The structures are those of `lustre_user.h`, packed and in the byte order of the machine, which is
-//! little-endian wherever there is a Lustre client. A value that is truncated, or of an unknown kind, is
-//! not decoded. An encoded layout never names the objects of another file: each file gets its own.
+//! The structures are those of `lustre_user.h`, packed and in the byte order of the machine, which
+//! is little-endian wherever there is a Lustre client. A value that is truncated, or of an unknown
+//! kind, is not decoded. An encoded layout never names the objects of another file: each file gets
+//! its own.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,8 @@ const MAGIC_SPECIFIC: u32 = 0x0BD5_0BD0;
 /// Magic number of `lov_comp_md_v1`.
 const MAGIC_COMPOSITE: u32 = 0x0BD6_0BD0;
 
-/// Sizes of `lov_user_md_v1`, of the name in `lov_user_md_v3`, of `lov_comp_md_v1` and of an entry in it.
+/// Sizes of `lov_user_md_v1`, of the name in `lov_user_md_v3`, of `lov_comp_md_v1` and of an entry
+/// in it.
 const V1_BYTES: usize = 32;
 const POOL_BYTES: usize = 16;
 const COMPOSITE_BYTES: usize = 32;

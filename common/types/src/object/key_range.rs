@@ -1,15 +1,17 @@
-//! Ranges of a directory's names, for one flat listing that many ranks share, and where to cut them.
+//! Ranges of a directory's names, for one flat listing that many ranks share, and where to cut
+//! them.
 //!
-//! A name is as it is listed: `n` for an object, `n/` for a directory. A range has a lower and an upper
-//! bound, which are compared byte by byte. A service may list in byte order, or as a file system does,
-//! `n/` before `n-1`. A cut falls between the same names in both orders, because of three rules:
+//! A name is as it is listed: `n` for an object, `n/` for a directory. A range has a lower and an
+//! upper bound, which are compared byte by byte. A service may list in byte order, or as a file
+//! system does, `n/` before `n-1`. A cut falls between the same names in both orders, because of
+//! three rules:
 //!
 //! 1. The cut has no slash.
-//! 2. Behind the prefix that it shares with the last listed name, every character but the first sorts
-//!    after the slash. So each name that the cut begins with was either listed before, or sorts before
-//!    the cut with and without a slash.
-//! 3. The cut is not the name of an entry: some services omit all of `d/` where a listing begins after
-//!    `d`. So it ends in random letters.
+//! 2. Behind the prefix that it shares with the last listed name, every character but the first
+//!    sorts after the slash. So each name that the cut begins with was either listed before, or
+//!    sorts before the cut with and without a slash.
+//! 3. The cut is not the name of an entry: some services omit all of `d/` where a listing begins
+//!    after `d`. So it ends in random letters.
 
 mod course;
 #[cfg(test)]

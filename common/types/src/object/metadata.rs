@@ -1,9 +1,9 @@
 //! POSIX attributes as user metadata of S3 objects, in the ways other tools understand.
 //!
-//! There is no standard. AWS's own file services (DataSync, FSx for Lustre, S3 Files) share one schema, with
-//! keys that begin with `file-`; rclone has another, s3fs-fuse and geesefs further ones. Two are written and
-//! all of them read ([`read()`]). Keys are here without the `x-amz-meta-` that they have as headers, and in
-//! lower case.
+//! There is no standard. AWS's own file services (DataSync, FSx for Lustre, S3 Files) share one
+//! schema, with keys that begin with `file-`; rclone has another, s3fs-fuse and geesefs further
+//! ones. Two are written and all of them read ([`read()`]). Keys are here without the `x-amz-meta-`
+//! that they have as headers, and in lower case.
 
 mod mode;
 mod read;
@@ -17,8 +17,8 @@ use crate::path::Name;
 
 pub use read::{StoredAttributes, read};
 
-/// Sum of the bytes of all keys and values that S3 takes (Amazon S3 User Guide, "user-defined object
-/// metadata"; keys count without their prefix).
+/// Sum of the bytes of all keys and values that S3 takes (Amazon S3 User Guide, "user-defined
+/// object metadata"; keys count without their prefix).
 pub const USER_METADATA_BYTES_MAX: usize = 2048;
 
 /// Suffix that rclone appends to a symbolic link's key; the object's content is the link's target
@@ -28,8 +28,8 @@ pub const RCLONE_LINK_SUFFIX: &str = ".rclonelink";
 /// Schema in which attributes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Schema {
-    /// Keys of AWS's file services: `file-permissions`, `file-owner`, …, with nanoseconds, directories and
-    /// symbolic links.
+    /// Keys of AWS's file services: `file-permissions`, `file-owner`, …, with nanoseconds,
+    /// directories and symbolic links.
     #[default]
     Aws,
     /// Keys of `rclone --metadata`: `mode`, `uid`, …
@@ -136,8 +136,8 @@ pub type UserMetadata = Vec<(String, String)>;
 
 /// Returns the user metadata for an entry.
 ///
-/// `mtime` has rclone's form in every schema but [`Schema::None`], so that rclone sees the time. Times
-/// outside the years 1 to 9999 cannot be written and are omitted; so is the mode of a device.
+/// `mtime` has rclone's form in every schema but [`Schema::None`], so that rclone sees the time.
+/// Times outside the years 1 to 9999 cannot be written and are omitted; so is the mode of a device.
 pub fn write(schema: Schema, facts: &Facts, scope: Scope) -> UserMetadata {
     if schema == Schema::None {
         return Vec::new();

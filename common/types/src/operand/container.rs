@@ -1,5 +1,5 @@
-//! Containers of DAOS, as the operator names them: `daos://POOL/CONTAINER[/PATH]`, as in DAOS's own tools. Pool
-//! and container are labels or UUIDs.
+//! Containers of DAOS, as the operator names them: `daos://POOL/CONTAINER[/PATH]`, as in DAOS's own
+//! tools. Pool and container are labels or UUIDs.
 
 use std::fmt;
 

@@ -6,8 +6,8 @@
 //! - `sftp://[USER@]HOST[:PORT]/PATH`: a path on an SFTP server, as [`crate::operand::sftp_path`]
 //!   parses it.
 //! - `daos://POOL/CONTAINER[/PATH]`: a path in a container of DAOS.
-//! - Anything else is a path. `./a:b` is always one; `a:b` is refused where no remote is called `a`, because rsync and
-//!   rclone would not take it for a file.
+//! - Anything else is a path. `./a:b` is always one; `a:b` is refused where no remote is called
+//!   `a`, because rsync and rclone would not take it for a file.
 
 use std::fmt;
 
@@ -129,8 +129,8 @@ pub fn named_host(given: &[u8]) -> Option<&str> {
     head(given).filter(|name| is_remote_name(name))
 }
 
-/// Checks a path that can only be a file or a directory in a file system. What looks like a place on
-/// a host or in a service is refused, since a file of that name here is not what is meant.
+/// Checks a path that can only be a file or a directory in a file system. What looks like a place
+/// on a host or in a service is refused, since a file of that name here is not what is meant.
 ///
 /// # Errors
 /// Fails for a place on a host or in a service.

@@ -22,8 +22,8 @@ pub struct Given {
     pub path: Vec<u8>,
     /// Last component; `None` for `/`, `.`, `..` and paths that end in them.
     pub last_name: Option<Vec<u8>>,
-    /// True where the path ends in `/` or `/.`, or is `.` or `..`, and so stands for the directory's
-    /// contents.
+    /// True where the path ends in `/` or `/.`, or is `.` or `..`, and so stands for the
+    /// directory's contents.
     pub means_contents: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Paths on other hosts: `USER@HOST:PATH`, `HOST:PATH`, and `USER@HOST1,USER@HOST2:PATH` for several
-//! hosts that share a file system.
+//! Paths on other hosts: `USER@HOST:PATH`, `HOST:PATH`, and `USER@HOST1,USER@HOST2:PATH` for
+//! several hosts that share a file system.
 
 /// A path on another host.
 #[derive(Debug, Clone, PartialEq, Eq)]

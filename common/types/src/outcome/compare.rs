@@ -21,10 +21,10 @@ pub const ATTRIBUTE_FIELDS: [Fields; 8] = [
 /// Returns those of the `wanted` attributes in which two entries differ. `range` is the range of
 /// times of the target's file system.
 ///
-/// The size of a directory is the file system's own affair, and so is that of a symbolic link, whose
-/// target is compared instead; a symbolic link has no mode. A field that one of the two stores does
-/// not know is not compared. Where the types differ so do a symbolic link's target and the sizes,
-/// unless these are equal.
+/// The size of a directory is the file system's own affair, and so is that of a symbolic link,
+/// whose target is compared instead; a symbolic link has no mode. A field that one of the two
+/// stores does not know is not compared. Where the types differ so do a symbolic link's target and
+/// the sizes, unless these are equal.
 pub fn attributes(
     source: &Metadata,
     target: &Metadata,
@@ -83,12 +83,12 @@ pub enum Clue {
 
 /// Concludes from their times whether two files of equal size have the same content.
 ///
-/// An object that was stored without its file's modification time still has the time at which it was
-/// stored, by the service's clock, in whole seconds. It has the content of the file if it was stored
-/// after the last change of any kind (`ctime`, which no program can set back), and it has not if the
-/// file was modified after that. In between, and where the source is such an object, only the content
-/// can tell. `ahead` is the most that the service's clock is ahead of the source's; where that is not
-/// known, the time at which an object was stored is inconclusive.
+/// An object that was stored without its file's modification time still has the time at which it
+/// was stored, by the service's clock, in whole seconds. It has the content of the file if it was
+/// stored after the last change of any kind (`ctime`, which no program can set back), and it has
+/// not if the file was modified after that. In between, and where the source is such an object,
+/// only the content can tell. `ahead` is the most that the service's clock is ahead of the
+/// source's; where that is not known, the time at which an object was stored is inconclusive.
 pub fn clue(
     source: &Metadata,
     target: &Metadata,
@@ -173,9 +173,9 @@ fn step_ns_of(time: Time) -> u32 {
 /// some time zone; ctime is mtime itself, or up to Linux 5.18 a multiple of 10 ms.
 ///
 /// On a file system with nanoseconds, the third is so by chance once in ten million times, and the
-/// other two only if a program has set them so. On one with seconds, an entry must have been changed
-/// last in the second of its mtime, an even one, and read last at a full quarter of an hour: once in
-/// 1,800 times of those. Even then only a modification within one second is missed.
+/// other two only if a program has set them so. On one with seconds, an entry must have been
+/// changed last in the second of its mtime, an even one, and read last at a full quarter of an
+/// hour: once in 1,800 times of those. Even then only a modification within one second is missed.
 fn keeps_even_seconds(entry: &Metadata) -> bool {
     let Metadata { atime, mtime, ctime, .. } = entry;
     let is_even = mtime.nanoseconds == 0 && mtime.seconds % 2 == 0;

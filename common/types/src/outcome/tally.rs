@@ -6,9 +6,9 @@ use crate::entry::{Kind, Metadata, Preserved, Proof};
 use crate::outcome::difference::{Fields, Findings, Presence};
 use crate::rate::KINDS;
 
-/// Adds the `counts` of another set of counts, and takes the `rest` out of it for the caller to add.
-/// The pattern names every field, so that a counter that nobody adds does not compile ("pattern
-/// requires `..`").
+/// Adds the `counts` of another set of counts, and takes the `rest` out of it for the caller to
+/// add. The pattern names every field, so that a counter that nobody adds does not compile
+/// ("pattern requires `..`").
 macro_rules! add_counts {
     ($own:ident, $other:ident, counts: [$($count:ident),* $(,)?], rest: [$($rest:ident),* $(,)?]) => {
         let Self { $($count,)* $($rest,)* } = $other;

@@ -3,9 +3,9 @@
 //! The rules are tried in the order they were given, and the first whose pattern (`glob.rs`)
 //! matches decides. An entry that no rule matches is included, unless there are includes only: then
 //! files that match none are excluded, and directories are still walked. An excluded directory is
-//! not entered, so nothing below it is included, whatever the rules say about it:
-//! `--include '*.c' --exclude '*'` includes files at the top only; with `--include '*/'` before them
-//! all directories are entered.
+//! not entered, so nothing below it is included, whatever the rules say about it: `--include '*.c'
+//! --exclude '*'` includes files at the top only; with `--include '*/'` before them all directories
+//! are entered.
 
 use globset::{Candidate, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};

@@ -191,7 +191,8 @@ impl Case {
     fn give_plain_mode(entry: &mut Entry, before: Option<&Entry>) {
         match (entry.kind, before) {
             (FileType::Directory, Some(before)) => {
-                // rsync gives a directory that it may not look into the source's mode, and some of its lists.
+                // rsync gives a directory that it may not look into the source's mode, and some of
+                // its lists.
                 entry.mode = before.mode;
                 give_lists(entry, before);
             }

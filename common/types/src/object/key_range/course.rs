@@ -1,8 +1,8 @@
 //! Progress of listing a range: page by page, each name once, and an object and a directory of one
 //! name never both.
 //!
-//! In byte order there are names between `d` and `d/` (`d-1`), all of which begin with `d`. So an object
-//! is held until a name follows that does not begin with its own.
+//! In byte order there are names between `d` and `d/` (`d-1`), all of which begin with `d`. So an
+//! object is held until a name follows that does not begin with its own.
 
 use super::{Held, KeyRange, Order};
 use crate::entry::Hint;

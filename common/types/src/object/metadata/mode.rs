@@ -1,5 +1,5 @@
-//! File types and permission bits in user metadata: octal with AWS and rclone, decimal with s3fs-fuse and
-//! geesefs, and how to tell which.
+//! File types and permission bits in user metadata: octal with AWS and rclone, decimal with
+//! s3fs-fuse and geesefs, and how to tell which.
 
 use crate::entry::Kind;
 
@@ -46,12 +46,13 @@ pub(super) enum Writer {
     Unknown,
 }
 
-/// Reads `mode`. It is in the base in which it has the bits of a file type; `file-permissions`, where
-/// that is there as well, decides what is left.
+/// Reads `mode`. It is in the base in which it has the bits of a file type; `file-permissions`,
+/// where that is there as well, decides what is left.
 ///
-/// Both bases do for some numbers only: 40960 to 45055 with no 8 and no 9 are directories in octal and links
-/// in decimal. rclone always writes times in RFC 3339 beside its octal ones, so without those it is
-/// decimal. A number without type bits in either base is believed with a leading zero or with a writer.
+/// Both bases do for some numbers only: 40960 to 45055 with no 8 and no 9 are directories in octal
+/// and links in decimal. rclone always writes times in RFC 3339 beside its octal ones, so without
+/// those it is decimal. A number without type bits in either base is believed with a leading zero
+/// or with a writer.
 pub(super) fn from_plain(
     text: &str,
     writer: Writer,

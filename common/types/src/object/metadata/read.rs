@@ -28,10 +28,10 @@ pub struct StoredAttributes {
 
 /// Reads user metadata; `value` gives the value of a key.
 ///
-/// Where both kinds of keys exist and differ, the plain ones (`mode`, `mtime`, …) are the newer ones:
-/// rclone and s3fs change theirs and preserve all others, while FSx drops keys that it does not know.
-/// s3cmd and gsutil store the whole object again, so their keys exist beside others only where another
-/// tool has written later.
+/// Where both kinds of keys exist and differ, the plain ones (`mode`, `mtime`, …) are the newer
+/// ones: rclone and s3fs change theirs and preserve all others, while FSx drops keys that it does
+/// not know. s3cmd and gsutil store the whole object again, so their keys exist beside others only
+/// where another tool has written later.
 pub fn read<'a>(value: impl Fn(&str) -> Option<&'a str>) -> StoredAttributes {
     let permissions = value(FILE_PERMISSIONS).and_then(mode::from_aws);
     let plain = value(MODE).and_then(|text| mode::from_plain(text, writer(&value), permissions));

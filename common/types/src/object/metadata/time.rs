@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use crate::entry::Time;
 
-/// The years 1 to 9999, which RFC 3339 can say, but for the last 26 hours: those are not 9999 everywhere on
-/// Earth, and the library knows no later time.
+/// The years 1 to 9999, which RFC 3339 can say, but for the last 26 hours: those are not 9999
+/// everywhere on Earth, and the library knows no later time.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_207_200;
 
 const NANOSECONDS: i128 = 1_000_000_000;
@@ -25,8 +25,8 @@ fn from_nanoseconds(nanoseconds: i128) -> Option<Time> {
     SECONDS.contains(&seconds).then_some(Time { seconds, nanoseconds })
 }
 
-/// Formats `1700000000.123456789`, `-315619199.5`: the number of nanoseconds as a decimal fraction of seconds, which
-/// is how rclone writes `mtime` (its swift library's `TimeToFloatString`).
+/// Formats `1700000000.123456789`, `-315619199.5`: the number of nanoseconds as a decimal fraction
+/// of seconds, which is how rclone writes `mtime` (its swift library's `TimeToFloatString`).
 pub(super) fn decimal_seconds(time: Time) -> Option<String> {
     let nanoseconds = to_nanoseconds(time)?;
     let sign = if nanoseconds < 0 { "-" } else { "" };
@@ -38,8 +38,8 @@ pub(super) fn decimal_seconds(time: Time) -> Option<String> {
     Some(format!("{sign}{whole}.{}", fraction.trim_end_matches('0')))
 }
 
-/// Formats `1700000000123456789ns`, as in `file-mtime` (FSx for Lustre User Guide, "POSIX metadata support for data
-/// repositories").
+/// Formats `1700000000123456789ns`, as in `file-mtime` (FSx for Lustre User Guide, "POSIX metadata
+/// support for data repositories").
 pub(super) fn nanoseconds(time: Time) -> Option<String> {
     to_nanoseconds(time).map(|nanoseconds| format!("{nanoseconds}ns"))
 }
@@ -59,8 +59,8 @@ pub(super) fn from_aws(text: &str) -> Option<Time> {
     from_nanoseconds(sign * integer(digits)? * unit)
 }
 
-/// Reads `mtime` and `atime` of all others. A number is in seconds; rclone takes no exponent, and cuts
-/// off what is beyond nanoseconds, so here too.
+/// Reads `mtime` and `atime` of all others. A number is in seconds; rclone takes no exponent, and
+/// cuts off what is beyond nanoseconds, so here too.
 pub(super) fn from_plain(text: &str) -> Option<Time> {
     if is_rfc3339(text) {
         return from_nanoseconds(text.parse::<Timestamp>().ok()?.as_nanosecond());
