@@ -456,11 +456,8 @@ fn exit_0_means_equal_whatever_is_torn() {
         let aim = *random.choice(&REQUESTS).unwrap();
         broken(aim, random, &torn)
     });
-    if seeds::is_alone() {
-        return;
-    }
     // Which answers are torn depends on the order of requests, too, so a rare one may be missed.
-    for aim in REQUESTS {
+    for aim in REQUESTS.into_iter().filter(|_| !seeds::is_alone()) {
         let mut random = Rng::with_seed(aim as u64);
         let is_torn = || torn.lock().unwrap().contains_key(&aim);
         let mut further = 0;
