@@ -75,9 +75,9 @@ fn a_list_that_was_there_stays_where_its_job_is_interrupted() {
         assert!(content(&list) == before, "{name} of {count} ranks has changed");
         // Of several ranks, a launcher may kill one before it has said so and removed what it had
         // written, and then tells how that one ended: MPICH's with 9, for the signal.
-        assert!(!ended.status.success(), "{said}");
+        let code = ended.status.code();
+        assert!(code == Some(20) || count > 1 && code == Some(libc::SIGKILL), "{code:?} {said}");
         if count == 1 {
-            assert_eq!(ended.status.code(), Some(20), "{said}");
             assert!(said.contains("is not written: the job ended before"), "{said}");
             assert_eq!(names(work.path()), [name]);
         }
