@@ -684,7 +684,7 @@ int rmdir(const char *path)
 	return real(path);
 }
 
-/* ---- what has no function of its own ---- */
+/* ---- what has no function of its own, or is called by its number all the same ---- */
 
 /* Younger than the headers of most systems (Linux 6.13). */
 #define LISTXATTRAT 465
@@ -702,6 +702,9 @@ long syscall(long call_number, ...)
 		STRUCK("getdents64", READING, 0, argument[0], NULL);
 	if (call_number == LISTXATTRAT)
 		STRUCK("listxattrat", READING, 0, argument[0], (const char *)argument[1]);
+	if (call_number == SYS_copy_file_range)
+		return copy_file_range(argument[0], (off64_t *)argument[1], argument[2],
+				       (off64_t *)argument[3], argument[4], argument[5]);
 	return real(call_number, argument[0], argument[1], argument[2], argument[3], argument[4],
 		    argument[5]);
 }

@@ -106,6 +106,21 @@ CHANGE(int, ftruncate64, fd, (fd, size), int fd, off64_t size)
 CHANGE(ssize_t, copy_file_range, to, (from, read_at, to, write_at, size, flags), int from,
        off64_t *read_at, int to, off64_t *write_at, size_t size, unsigned int flags)
 
+/* The function may be there and be called by its number all the same. */
+long syscall(long call_number, ...)
+{
+	static long (*real)(long, ...);
+
+	if (!real)
+		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	SYSCALL_ARGUMENTS(argument, call_number);
+	if (call_number == SYS_copy_file_range)
+		return copy_file_range(argument[0], (off64_t *)argument[1], argument[2],
+				       (off64_t *)argument[3], argument[4], argument[5]);
+	return real(call_number, argument[0], argument[1], argument[2], argument[3], argument[4],
+		    argument[5]);
+}
+
 #define SYNC(name, whole)                                        \
 	int name(int fd)                                         \
 	{                                                        \

@@ -19,6 +19,11 @@ pub fn work() -> Sandbox {
     Sandbox::new().kept_if(is_alone())
 }
 
+/// Creates a directory for a case on a disk, as [`work`] does in memory.
+pub fn work_on_disk() -> Sandbox {
+    Sandbox::on_disk().kept_if(is_alone())
+}
+
 /// Returns true where only one seed is run.
 pub fn is_alone() -> bool {
     alone().is_some()

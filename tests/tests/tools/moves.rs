@@ -249,7 +249,7 @@ fn what_fails_its_verification_stays() {
             roots: &[&target],
             seed: 5,
             every: 4,
-            calls: "pwrite,copy_file_range",
+            calls: "pwrite",
             kinds: "lie",
             log: &log,
         };

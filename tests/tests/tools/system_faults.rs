@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastrand::Rng;
 use suite_tests::job::{Ended, alone, run, tool};
@@ -14,7 +15,7 @@ use suite_tests::judge::{Picture, differences, picture, shown};
 use suite_tests::need_root;
 use suite_tests::preload::Faults;
 use suite_tests::random_trees::RandomTree;
-use suite_tests::seeds;
+use suite_tests::{seeds, trees};
 
 /// Calls that report lost writes: few of a job's, each of which counts.
 const LAST_WORDS: [&str; 2] = ["close,close_unwritten", "fsync,fdatasync,syncfs"];
@@ -71,6 +72,33 @@ fn calls_that_fail_are_told_and_leave_nothing_half_done() {
         let every = *random.choice(&[3, 10, 30, 100]).unwrap();
         struck(random, "fail,interrupt,short", every, told)
     });
+}
+
+/// Checks copies within the kernel: of files that are larger than those of random trees, and on a
+/// disk, since they are not used in memory.
+#[test]
+fn copies_within_the_kernel_are_continued_or_told() {
+    need_root!();
+    let struck = AtomicU64::new(0);
+    seeds::each(12, |random| {
+        let work = seeds::work_on_disk();
+        let [source, target, log] = [work.source(), work.target(), work.at("log")];
+        let content = trees::noise(random.usize(1 << 20..3 << 20));
+        trees::write(&source.join("file"), &content);
+        let roots = [&*source, &*target];
+        let (seed, every) = (random.u64(..), random.u64(1..4));
+        let (calls, kinds) = ("copy_file_range", "fail,interrupt,short");
+        let faults = Faults { roots: &roots, seed, every, calls, kinds, log: &log };
+        let ended = run(faults.strike(&mut alone("dcp")).args([&source, &target]));
+        struck.fetch_add(faults.struck().len() as u64, Ordering::Relaxed);
+        let mut wrong = told(&ended, &faults, "dcp");
+        let copied = std::fs::read(target.join("file")).ok();
+        let is_wrong = copied.as_ref().map_or(ended.code == Some(0), |copied| *copied != content);
+        wrong.extend(is_wrong.then(|| format!("the copy is another one: {ended:?}")));
+        wrong
+    });
+    let is_struck = struck.into_inner() > 0;
+    assert!(is_struck || seeds::is_alone(), "copy_file_range was not affected");
 }
 
 /// Runs a job whose calls are affected, and returns its faults.
