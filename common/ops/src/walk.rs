@@ -19,6 +19,7 @@ pub mod marked_dirs;
 mod name_set;
 mod named;
 pub mod packed;
+mod ranges;
 pub mod selection;
 pub mod watch;
 
@@ -59,6 +60,9 @@ pub enum WalkTask {
     Known(Arc<DirRef>, KeysBelow),
     /// Read a key range of a directory that was entered before, and visit the entries in it.
     KeyRange(Arc<DirRef>, KeyRange),
+    /// Read a range of entries of a directory of the other tree, and visit those that only that
+    /// tree has.
+    Extras(Arc<DirRef>, KeyRange),
     /// Visit entries of a directory by these names.
     Batch(Arc<DirRef>, NameBatch),
     /// Visit entries of a directory by these consecutive names, in their order and by one thread.
@@ -308,15 +312,12 @@ pub fn run<V: Visitor>(
             list(visitor, &dir_ref, Part::Known(keys), worker, context);
         }
         WalkTask::KeyRange(dir_ref, key_range) => {
-            let all = |_: &Name, _| true;
-            let listed = walked_dir(visitor, &dir_ref).and_then(|dir| {
-                let (dir_ref, dir, sharing) = (&dir_ref, &dir, Sharing::Allowed);
-                let source = Listing { visitor, dir_ref, dir, sharing, in_order: false };
-                source.read(Part::Range(key_range), all, worker, context)
-            });
-            if let Err(side_error) = listed {
-                shut(visitor, &dir_ref, side_error, worker, context);
-            }
+            let read = ranges::read(visitor, &dir_ref, key_range, worker, context);
+            read.unwrap_or_else(|error| shut(visitor, &dir_ref, error, worker, context));
+        }
+        WalkTask::Extras(dir_ref, key_range) => {
+            let read = ranges::read_extras(visitor, &dir_ref, key_range, worker, context);
+            read.unwrap_or_else(|error| shut(visitor, &dir_ref, error, worker, context));
         }
         WalkTask::Batch(dir_ref, batch) => match walked_dir(visitor, &dir_ref) {
             Ok(dir) => visit_batch(visitor, &dir_ref, &dir, batch, worker, context),
@@ -409,9 +410,12 @@ fn list<V: Visitor>(
         }
         is_free
     };
-    // A comparison of names needs all names of the directory in one place, so parts of the listing
-    // are not handed over.
-    let sharing = if with_extras || folds { Sharing::None } else { Sharing::Allowed };
+    let sharing = match with_extras {
+        _ if folds => Sharing::None,
+        // A comparison of names needs the same names of both directories in one place.
+        true => Sharing::InPairs,
+        false => Sharing::Allowed,
+    };
     let in_order = in_order::is_chosen(visitor, dir_ref);
     let listing = Listing { visitor, dir_ref, dir: &dir, sharing, in_order };
     let listed = listing.read(part, all, worker, context);
@@ -419,9 +423,14 @@ fn list<V: Visitor>(
         let side_error = SideError { side: Side::Source, error: Op::Copy.failed(Cause::Folds) };
         visitor.invalid_key(dir_ref, name.to_bytes(), side_error, worker, context);
     }
-    let listed = listed.and_then(|()| {
-        let names = (&names, is_again);
-        if with_extras { list_extras(visitor, dir_ref, names, worker, context) } else { Ok(()) }
+    let listed = listed.and_then(|end| {
+        let (extras, names) = (Arc::new(dir_ref.extras()), (&names, is_again));
+        let part = Part::Extras(KeyRange::of_entries(String::new(), end));
+        if with_extras {
+            list_extras(visitor, &extras, part, names, worker, context)
+        } else {
+            Ok(())
+        }
     });
     if let Err(side_error) = listed {
         shut(visitor, dir_ref, side_error, worker, context);
@@ -458,33 +467,33 @@ fn is_other_system<V: Visitor>(visitor: &V, dir_ref: &DirRef, metadata: &Metadat
     visitor.selection().stops_at(metadata, root_device)
 }
 
-/// Visits the extraneous entries of a directory: those that the other tree has in addition to the
-/// source's names.
+/// Visits the extraneous entries in a part of a directory: those that the other tree has in
+/// addition to the source's names. `extras` refers to it as one of extraneous names.
 fn list_extras<V: Visitor>(
     visitor: &V,
-    dir_ref: &DirRef,
+    extras: &Arc<DirRef>,
+    part: Part,
     (names, is_again): (&NameSet, bool),
     worker: &mut V::Worker,
     context: &TaskContext<'_, V>,
 ) -> Result<(), SideError> {
-    let dir = target_dir(visitor, dir_ref)?;
+    let dir = target_dir(visitor, extras)?;
     // A mount point in the target is another file system, from which `-x` also excludes deletion.
     if visitor.selection().is_one_file_system() {
         let metadata = dir.metadata().at(Side::Target)?;
-        let device = visitor.target(dir_ref.root()).map_or(Ok(metadata.device), Store::device);
+        let device = visitor.target(extras.root()).map_or(Ok(metadata.device), Store::device);
         if visitor.selection().stops_at(&metadata, device) {
             return Ok(());
         }
     }
-    let extras = Arc::new(dir_ref.extras());
     let is_extra = |name: &Name, hint| {
-        let is_new = || !is_again || visitor.is_news(&extras, &*dir, name, hint);
+        let is_new = || !is_again || visitor.is_news(extras, &*dir, name, hint);
         !names.contains(name) && !visitor.is_staged(name) && is_new()
     };
-    let in_order = in_order::is_chosen(visitor, &extras);
-    let (dir_ref, sharing) = (&extras, Sharing::None);
-    let listing = Listing { visitor, dir_ref, dir: &dir, sharing, in_order };
-    listing.read(Part::Names, is_extra, worker, context)
+    let in_order = in_order::is_chosen(visitor, extras);
+    let sharing = ranges::sharing_of_extras(names);
+    let listing = Listing { visitor, dir_ref: extras, dir: &dir, sharing, in_order };
+    listing.read(part, is_extra, worker, context).map(|_| ())
 }
 
 fn open<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> Result<(Arc<dyn Dir>, Metadata), SideError> {

@@ -21,7 +21,7 @@ use types::content::crc64::Crc64;
 use types::entry::{Attributes, Hint, Identity, Kind, Metadata, Preserved, Time};
 use types::error::{Cause, Op, Result};
 use types::limits::S3_WHOLE_BYTES_MAX;
-use types::object::key_range::KeyRange;
+use types::object::key_range::{KeyRange, NamePage};
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::{LinkForm, RCLONE_LINK_SUFFIX};
 use types::path::Name;
@@ -41,11 +41,14 @@ pub(super) struct ObjectDir {
     links: Mutex<HashSet<CString>>,
     /// The listing cache of this directory, obtained on first use.
     index: OnceLock<Arc<Index>>,
+    /// True if listings of this directory can begin after any name, once that was tried.
+    is_divisible: OnceLock<bool>,
 }
 
 impl ObjectDir {
     pub fn new(bucket: Bucket, prefix: String) -> Self {
-        Self { bucket, prefix, links: Mutex::default(), index: OnceLock::new() }
+        let (index, is_divisible) = (OnceLock::new(), OnceLock::new());
+        Self { bucket, prefix, links: Mutex::default(), index, is_divisible }
     }
 
     /// Returns the key of an entry in this directory.
@@ -151,6 +154,10 @@ impl Dir for ObjectDir {
 
     fn read(&self, key_range: KeyRange, reader: &mut dyn NameReader) -> Result<()> {
         key_ranges::read(self, key_range, reader)
+    }
+
+    fn is_divisible(&self) -> bool {
+        *self.is_divisible.get_or_init(|| key_ranges::is_divisible(self))
     }
 
     fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
@@ -493,6 +500,24 @@ impl Pages for ObjectDir {
 
     fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage> {
         self.bucket.key_page(&format!("{}{within}", self.prefix), from)
+    }
+
+    fn entry(&self, name: &str) -> Result<NamePage> {
+        let key = format!("{}{name}", self.prefix);
+        let link = format!("{name}{RCLONE_LINK_SUFFIX}");
+        let mut objects = Vec::new();
+        // The empty name has no object: its key is the marker of this directory.
+        if !name.is_empty() {
+            let at = [(&key, name), (&format!("{}{link}", self.prefix), &*link)];
+            for (key, below) in at {
+                if self.bucket.has_key(key)? {
+                    objects.push((below.to_owned(), Hint::Unknown));
+                }
+            }
+        }
+        let is_directory = self.bucket.has_below(&(key + "/"))?;
+        let directory = is_directory.then(|| (format!("{name}/"), Hint::Directory));
+        Ok(NamePage::new(objects, directory.into_iter().collect()))
     }
 
     fn listing_order(&self) -> &ListingOrder {

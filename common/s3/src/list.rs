@@ -6,3 +6,4 @@ pub(crate) mod key_ranges;
 pub(crate) mod listing_cache;
 pub(crate) mod pages;
 pub(crate) mod recursive_listing;
+pub(crate) mod windows;

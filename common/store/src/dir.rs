@@ -112,6 +112,13 @@ seam_trait! {
             self.list(&mut |name, hint| reader.name(name, hint))
         }
 
+        /// Returns whether a listing can begin at any key, so that this directory and another one
+        /// can be read in the same key ranges. Where it is true, [`Dir::read`] passes the names of
+        /// a range alone, and each exactly once.
+        fn is_divisible(&self) -> bool {
+            false
+        }
+
         /// Passes all names to the reader, where a listing has returned all keys below this
         /// directory already.
         fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {

@@ -18,6 +18,12 @@ pub trait NameReader {
     /// Returns whether other threads or ranks have nothing to do.
     fn wants_to_share(&self) -> bool;
 
+    /// Returns whether a range may be handed over. It is asked only where there is a range to hand
+    /// over, since the answer may take requests.
+    fn may_share(&self) -> bool {
+        true
+    }
+
     /// Hands over a range to other threads or ranks.
     fn share(&mut self, rest: KeyRange);
 

@@ -54,6 +54,9 @@ pub struct Behaviour {
     /// Largest number of keys and common prefixes on a page of a list; 0: 1000.
     #[arg(long, default_value_t = 0)]
     pub page_keys: usize,
+    /// Number of the one list that is refused with 403 AccessDenied; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub deny_list: u64,
     /// Order of lists.
     #[arg(long, value_enum, default_value_t)]
     pub order: Order,

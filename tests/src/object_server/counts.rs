@@ -129,6 +129,27 @@ impl Query<'_> {
     }
 }
 
+/// Number of requests in progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AtOnce {
+    now: u64,
+    /// Largest number at the same time.
+    pub most: u64,
+}
+
+impl AtOnce {
+    /// Counts a request that begins.
+    pub fn begin(&mut self) {
+        self.now += 1;
+        self.most = self.most.max(self.now);
+    }
+
+    /// Counts a request that ends, which may have begun before counting did.
+    pub fn end(&mut self) {
+        self.now = self.now.saturating_sub(1);
+    }
+}
+
 /// Counts of requests so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -136,6 +157,8 @@ pub struct Counts {
     pub requests: BTreeMap<Operation, u64>,
     /// Number of requests that were answered with 503.
     pub refused: u64,
+    /// Lists of objects in progress, by their prefix as it is encoded in requests.
+    pub lists_at_once: BTreeMap<String, AtOnce>,
     /// Number of requests that were held because of their key.
     pub held: u64,
     /// Number of bodies that were cut.
@@ -168,6 +191,12 @@ impl Counts {
             Operation::ListParts,
         ];
         self.total() - reads.iter().map(|read| self.of(*read)).sum::<u64>()
+    }
+
+    /// Returns the largest number of lists of a prefix that were in progress at the same time.
+    pub fn lists_at_once(&self, prefix: &str) -> u64 {
+        let encoded = prefix.replace('/', "%2F");
+        self.lists_at_once.get(&encoded).copied().unwrap_or_default().most
     }
 
     /// Returns the number of answers that were torn.

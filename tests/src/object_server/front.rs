@@ -48,6 +48,7 @@ impl Front {
             (counts.total(), counts.of(operation))
         });
         let one_more = UnderWay::of(&self.under_way);
+        let one_more_list = ListUnderWay::of(&request, operation, &self.counter);
         if behaviour.bears > 0 && one_more.beside > behaviour.bears {
             self.counter.with(|counts| counts.refused += 1);
             return refuse(request, busy(&behaviour)).await;
@@ -64,7 +65,8 @@ impl Front {
         let is_read =
             matches!(operation, Operation::GetObject | Operation::HeadObject | Operation::HeadPart);
         let denies_reads = behaviour.has(Quirk::DeniesReads);
-        let is_denied = operation.lists() && (denies_reads || behaviour.has(Quirk::DeniesLists));
+        let denies_lists = denies_reads || behaviour.has(Quirk::DeniesLists);
+        let is_denied = operation.lists() && (denies_lists || of_its_kind == behaviour.deny_list);
         if is_denied || (is_read && denies_reads) {
             return refuse(request, S3Error::new(S3ErrorCode::AccessDenied)).await;
         }
@@ -76,6 +78,7 @@ impl Front {
             request = request.map(|body| self.spoil(body));
         }
         let mut answer = self.protocol.call(request).await?;
+        drop(one_more_list);
         self.hold_new_upload(operation).await;
         dress(answer.headers_mut(), &behaviour);
         let tearing = behaviour.tearing.as_ref().filter(|_| answer.status().is_success());
@@ -152,6 +155,31 @@ impl<'c> UnderWay<'c> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A list of objects in progress.
+struct ListUnderWay<'c> {
+    prefix: String,
+    counter: &'c Counter,
+}
+
+impl<'c> ListUnderWay<'c> {
+    /// Counts a list by its prefix, as it is encoded in the request.
+    fn of<B>(request: &Request<B>, operation: Operation, counter: &'c Counter) -> Option<Self> {
+        let query = request.uri().query().filter(|_| operation == Operation::ListObjectsV2)?;
+        let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix="));
+        let prefix = prefix.unwrap_or_default().to_owned();
+        counter.with(|counts| counts.lists_at_once.entry(prefix.clone()).or_default().begin());
+        Some(Self { prefix, counter })
+    }
+}
+
+impl Drop for ListUnderWay<'_> {
+    fn drop(&mut self) {
+        self.counter.with(|counts| {
+            counts.lists_at_once.entry(std::mem::take(&mut self.prefix)).or_default().end();
+        });
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::batch::NameBatch;
 use super::dir_ref::DirRef;
 use super::in_order::Ahead;
-use super::{Visitor, WalkTask, queue_or_visit, visit_batch};
+use super::{Visitor, WalkTask, queue_or_visit, target_dir, visit_batch};
 use sched::context::TaskContext;
 use store::{Dir, NameReader};
 use types::entry::Hint;
@@ -30,6 +30,12 @@ pub(super) struct Listing<'l, V: Visitor> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sharing {
     Allowed,
+    /// Parts of a directory that is compared by names with its counterpart: whoever takes a part
+    /// reads it on both sides.
+    InPairs,
+    /// Parts of the counterpart, of which only the extraneous names are visited: whoever takes a
+    /// part reads the names of the source in it again.
+    OfExtras,
     None,
 }
 
@@ -41,14 +47,15 @@ pub(super) enum Part {
     Range(KeyRange),
     /// All names, of which only the new ones are visited.
     News,
-    /// All names, without keys below directories.
-    Names,
+    /// The names of the counterpart in a range of entries, without keys below directories.
+    Extras(KeyRange),
     /// All names by the keys below the directory, which are known, without a listing.
     Known(KeysBelow),
 }
 
 impl<V: Visitor> Listing<'_, V> {
-    /// Reads names, and visits those that `takes_part` and the filters select.
+    /// Reads names, and visits those that `takes_part` and the filters select. Returns the upper
+    /// bound of the names that were read, where parts were handed over.
     ///
     /// # Errors
     /// Returns the error of the listing; names read before it were visited.
@@ -58,10 +65,10 @@ impl<V: Visitor> Listing<'_, V> {
         takes_part: impl FnMut(&Name, Hint) -> bool,
         worker: &mut V::Worker,
         context: &TaskContext<'_, V>,
-    ) -> Result<(), SideError> {
+    ) -> Result<Option<String>, SideError> {
         // The other tree may lack the directory's counterpart. Only in the tree that is walked has
         // a listing named the directory, so that it must have keys.
-        let is_walked = !matches!(part, Part::Names);
+        let is_walked = !matches!(part, Part::Extras(_));
         let is_again = matches!(part, Part::News);
         let batch = NameBatch::default();
         let mut names = Names {
@@ -74,13 +81,20 @@ impl<V: Visitor> Listing<'_, V> {
             ahead: Ahead::default(),
             weight: 0,
             count: 0,
+            end: None,
         };
         let read = match part {
-            Part::All | Part::News | Part::Names => self.dir.read(KeyRange::default(), &mut names),
-            Part::Range(key_range) => self.dir.read(key_range, &mut names),
+            Part::All | Part::News if self.sharing == Sharing::InPairs => {
+                self.dir.read(KeyRange::of_entries(String::new(), None), &mut names)
+            }
+            Part::All | Part::News => self.dir.read(KeyRange::default(), &mut names),
+            Part::Range(key_range) | Part::Extras(key_range) => {
+                names.end.clone_from(&key_range.end);
+                self.dir.read(key_range, &mut names)
+            }
             Part::Known(keys) => self.dir.read_known(&keys, &mut names),
         };
-        let Names { batch, count, mut ahead, .. } = names;
+        let Names { batch, count, mut ahead, end, .. } = names;
         // The names left over make a last batch, which this thread visits itself.
         if self.in_order {
             ahead.add(batch);
@@ -90,7 +104,7 @@ impl<V: Visitor> Listing<'_, V> {
         }
         // The first listing has counted these names already.
         self.visitor.listed(if is_again { 0 } else { count }, worker);
-        read.at(self.dir_ref.trees().side())
+        read.map(|()| end).at(self.dir_ref.trees().side())
     }
 }
 
@@ -107,6 +121,8 @@ struct Names<'n, 'c, V: Visitor, T> {
     /// The number of names in the batch, and of keys below them.
     weight: usize,
     count: u64,
+    /// Upper bound of the names that are read here.
+    end: Option<String>,
 }
 
 impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
@@ -181,14 +197,34 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, 
     }
 
     fn wants_to_share(&self) -> bool {
-        self.listing.sharing == Sharing::Allowed && self.context.is_hungry()
+        self.listing.sharing != Sharing::None && self.context.is_hungry()
+    }
+
+    fn may_share(&self) -> bool {
+        let Listing { visitor, dir_ref, sharing, .. } = *self.listing;
+        match sharing {
+            Sharing::Allowed => true,
+            Sharing::InPairs => {
+                target_dir(visitor, dir_ref).is_ok_and(|target| target.is_divisible())
+            }
+            Sharing::OfExtras => {
+                let source = dir_ref.source_dir(visitor.source(dir_ref.root()));
+                source.is_ok_and(|source| source.is_divisible())
+            }
+            Sharing::None => false,
+        }
     }
 
     fn share(&mut self, rest: KeyRange) {
-        let Listing { visitor, dir_ref, .. } = *self.listing;
+        let Listing { visitor, dir_ref, sharing, .. } = *self.listing;
+        self.end = Some(rest.after.clone());
         let dir_ref = dir_ref.for_queue(visitor.source(dir_ref.root()));
+        let task = match sharing {
+            Sharing::OfExtras => WalkTask::Extras(dir_ref, rest),
+            _ => WalkTask::KeyRange(dir_ref, rest),
+        };
         // The range goes to the queue that all threads share, where an idle one takes it at once:
         // this thread's names are soon visited, whereas a listing yields more work.
-        self.context.push_behind(WalkTask::KeyRange(dir_ref, rest).into());
+        self.context.push_behind(task.into());
     }
 }

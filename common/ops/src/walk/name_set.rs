@@ -36,6 +36,11 @@ impl NameSet {
         self.hashes.contains(&self.hash(name))
     }
 
+    /// Returns the number of names.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
     fn hash(&self, name: &Name) -> u128 {
         let bytes = name.to_bytes();
         let name = if self.folds { in_small_letters(bytes).into() } else { Cow::Borrowed(bytes) };

@@ -6,7 +6,11 @@
 //! listing that is asked to share work therefore requests a page from the middle of the remaining
 //! range. If that page has names, they are reported as if they had come in turn, and the range
 //! after them becomes a task for others. If it has none, the range ends before it.
-//! [`types::object::span`] says where a range may be cut.
+//! [`types::object::key_range`] says where a range may be cut.
+//!
+//! Two directories that are compared by names are read in the same ranges of entries. Each part is
+//! then listed by whoever it was handed to, on both sides, because the names of both must come
+//! together.
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +20,7 @@ use crate::list::recursive_listing::{ListingOrder, RecursiveListing};
 use store::NameReader;
 use types::entry::Hint;
 use types::error::{Cause, Op, Result};
-use types::object::key_range::{Cut, KeyRange, NamePage, Order, Told};
+use types::object::key_range::{Cut, KeyRange, NamePage, Order, Told, just_behind};
 use types::object::keys_below::KeysBelow;
 use types::service::{InvalidKey, ServiceFault};
 
@@ -28,6 +32,9 @@ pub(crate) trait Pages {
     /// Returns the page of all keys that begins at a position. `within` is a common prefix of the
     /// directory, or empty for all of it.
     fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage>;
+
+    /// Returns what the listing has of one entry: its keys, of which there may be several.
+    fn entry(&self, name: &str) -> Result<NamePage>;
 
     /// Returns the observations of how the service orders its listings.
     fn listing_order(&self) -> &ListingOrder;
@@ -44,7 +51,8 @@ pub(crate) trait Pages {
 ///
 /// # Errors
 /// Returns the error of a request, a protocol error if the service repeats pages, and
-/// [`ServiceFault::NoKeys`] if a directory that another listing has named has no keys.
+/// [`ServiceFault::NoKeys`] if a directory that another listing has named has no keys. A protocol
+/// error also ends a listing that began after a name and then turned out to have no order.
 pub(crate) fn read(
     pages: &impl Pages,
     mut key_range: KeyRange,
@@ -54,7 +62,7 @@ pub(crate) fn read(
     // Another listing has named this directory, so it has keys. An empty answer is then no empty
     // directory but a lost or late one; accepting it would let a mirror delete what is below it.
     let must_have_keys =
-        key_range == KeyRange::default() && !pages.may_be_empty() && !reader.may_be_empty();
+        key_range.is_untouched() && !pages.may_be_empty() && !reader.may_be_empty();
     let check = |has_keys: bool| {
         let no_keys = Op::List.failed(Cause::Service(ServiceFault::NoKeys));
         if has_keys || !must_have_keys { Ok(()) } else { Err(no_keys) }
@@ -67,13 +75,19 @@ pub(crate) fn read(
         read_known(&all, reader);
         return check(!all.is_empty());
     }
-    let (mut circle, mut has_keys) = (Circle::default(), false);
+    let (mut circle, mut has_keys, mut begins_before) = (Circle::default(), false, false);
     // A task may resume in the middle of a listing, with the token of another rank.
     circle.pass(key_range.token.clone())?;
     loop {
         let page = match (&key_range.token, &*key_range.after) {
             (Some(token), _) => pages.page(From::Token(token))?,
             (None, "") => pages.page(From::Start)?,
+            (None, after) if key_range.is_of_entries => {
+                let page = page_after(pages, after);
+                begins_before = page.is_none();
+                // All names are read then, and those outside the range are left out.
+                page.map_or_else(|| pages.page(From::Start), Ok)?
+            }
             (None, after) => pages.page(From::After(after))?,
         };
         has_keys |= page.has_keys();
@@ -86,6 +100,8 @@ pub(crate) fn read(
         if !is_last {
             key_range.earn();
             if wants_to_share
+                && !begins_before
+                && reader.may_share()
                 && let Some(cut) = key_range.cut(&page.names.names(), fastrand::u64(..))
             {
                 look_ahead(pages, &mut key_range, &cut, reader)?;
@@ -96,8 +112,44 @@ pub(crate) fn read(
             break;
         }
     }
+    let begins_after = !key_range.after.is_empty() && !begins_before;
+    if key_range.is_of_entries && begins_after && key_range.order == Order::Other {
+        return Err(Op::List.failed(Cause::Service(ServiceFault::Protocol)));
+    }
+    let divided_names = key_range.divided_names();
     key_range.finish(&mut |told| tell(told, reader));
+    divided_names.iter().try_for_each(|name| tell_entry(pages, name, reader))?;
     check(has_keys)
+}
+
+/// Returns the page that begins after a name; `None` where the service rejects or ignores that
+/// position, or lists in no order.
+fn page_after(pages: &impl Pages, after: &str) -> Option<Page> {
+    let page = pages.page(From::After(after)).ok()?;
+    let is_behind = page.names.names().first().is_none_or(|first| **first > *after);
+    (is_behind && page.names.is_ordered()).then_some(page)
+}
+
+/// Reports an entry that is looked up by its name, as a listing of all its keys would.
+fn tell_entry(pages: &impl Pages, name: &str, reader: &mut dyn NameReader) -> Result<()> {
+    let mut alone = KeyRange::default();
+    alone.take(&pages.entry(name)?, &mut |told| tell(told, reader));
+    alone.finish(&mut |told| tell(told, reader));
+    Ok(())
+}
+
+/// Returns whether a listing can begin after any name, as two directories need that are read in the
+/// same ranges. A small directory is read as a whole wherever it begins.
+pub(crate) fn is_divisible(pages: &impl Pages) -> bool {
+    let Ok(first) = pages.page(From::Start) else { return false };
+    if first.next.is_none() || !first.names.is_ordered() {
+        return first.next.is_none();
+    }
+    // The position lies behind all names of the page, and no directory has its name.
+    let names = first.names.names();
+    let last = names.last().map_or("", |last| last.strip_suffix('/').unwrap_or(last));
+    let after = just_behind(last, fastrand::u64(..));
+    page_after(pages, &after).is_some_and(|page| !page.names.names().is_empty())
 }
 
 /// Reports all names in a directory all of whose keys are known, in the way and with the checks of
@@ -144,9 +196,15 @@ fn look_ahead(
     let whole = key_range.clone();
     let mut rest = key_range.split_off(cut);
     let has_names = rest.meets(&page.names);
+    let goes_on = page.next.is_some() && !rest.ends_with(&page.names);
+    if rest.is_of_entries && (has_names || goes_on) {
+        // Its names on both sides are to come together, so the page is requested once more.
+        reader.share(rest);
+        return Ok(());
+    }
     let mut recursive_listing = RecursiveListing::of(&rest, reader, pages.listing_order());
     let directories = tell_page(&mut rest, &page, &mut recursive_listing, reader);
-    if page.next.is_some() && !rest.ends_with(&page.names) {
+    if goes_on {
         rest.token = page.next;
         rest.earn();
         reader.share(rest);

@@ -1,12 +1,15 @@
 //! Caches of one bucket on a rank, which save requests: the names listed in directories, and the
 //! heads of large objects.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Bound;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::list::pages::{Circle, From, Page, entry_of};
+use crate::list::key::key_of_name;
+use crate::list::pages::{Circle, From, Page};
 use crate::list::recursive_listing::ListingOrder;
+use crate::list::windows::{Windows, names_of, position_before};
 use crate::read::object::{Bucket, Head};
 use types::entry::Hint;
 use types::error::{Cause, Result};
@@ -26,11 +29,19 @@ pub(crate) struct ListingCache {
 
 /// The names of one directory, as far as its listing was read to look up some of them.
 #[derive(Default)]
-pub(crate) struct Index(Mutex<Names>);
+pub(crate) struct Index {
+    names: Mutex<Names>,
+    /// Signals that an awaited page has come.
+    arrived: Condvar,
+}
 
 #[derive(Default)]
 struct Names {
     listed: HashMap<CString, Hint>,
+    /// Pages from elsewhere than the beginning.
+    windows: Windows,
+    /// Positions of such pages that were requested and have not come.
+    awaited: BTreeSet<String>,
     /// Names that this job has changed since the listing was read.
     doubtful: HashSet<CString>,
     pages: u32,
@@ -40,7 +51,12 @@ struct Names {
     is_denied: bool,
     /// The number of names looked up so far that were not in the pages read at that time.
     misses: u32,
+    /// The number of names looked up for which no page was requested, up to [`CREDIT_MAX`].
+    credit: u32,
 }
+
+/// The greatest number of names that count for the pages to come.
+const CREDIT_MAX: u32 = 64 * S3_INDEX_MISSES;
 
 /// The result of looking up a name in a cached listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +68,9 @@ pub(crate) enum Found {
     /// The cache cannot tell; the service must be asked for the name.
     Unknown,
 }
+
+/// The error to which an answer with status 403 is mapped: the account may not list.
+const DENIED: Cause = Cause::System(libc::EACCES);
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,49 +114,99 @@ impl ListingCache {
 impl Index {
     /// Looks up a name. The first call reads the first page of the listing; further pages are read
     /// after every few names that were not found ([`S3_INDEX_MISSES`]). So a few lookups cost a few
-    /// requests, and many lookups cost one request for hundreds of names. Pages may come in any
-    /// order.
+    /// requests, and many lookups cost one request for hundreds of names. Names that come in order
+    /// are looked up in pages that begin there, several of which are requested at the same time;
+    /// for others, page after page is read.
     ///
     /// # Errors
-    /// Returns the error of a listing, except for a denied one: then every name is
-    /// [`Found::Unknown`].
+    /// Returns the error of a listing from its beginning on, except for a denied one: then every
+    /// name is [`Found::Unknown`].
     pub fn find(&self, bucket: &Bucket, prefix: &str, name: &Name) -> Result<Found> {
-        // The lock is held during the request: other threads that look up names here need that page
-        // too.
-        let mut names = lock(&self.0);
+        let key = key_of_name(name.to_bytes());
+        let mut names = lock(&self.names);
+        names.note(&key);
+        let mut has_waited = false;
         loop {
-            if names.doubtful.contains(name) {
+            if let Some(found) = names.find(&key, name) {
+                return Ok(found);
+            }
+            if names.pages == 0 || !names.windows.are_useful() {
+                // The lock is held during the request: other threads that look up names here need
+                // that page too.
+                if !names.is_page_due() {
+                    return Ok(Found::Unknown);
+                }
+                let from = names.next.as_deref().map_or(From::Start, From::Token);
+                match bucket.page(prefix, from, Page::KEYS_MAX) {
+                    Err(error) if error.cause == DENIED => names.is_denied = true,
+                    page => names.take(&page?)?,
+                }
+                continue;
+            }
+            // A page that another thread awaits may have the name.
+            let before = (Bound::Unbounded, Bound::Excluded(&*key));
+            let awaited = names.awaited.range::<str, _>(before).next_back().cloned();
+            if let Some(awaited) = awaited.filter(|_| !has_waited) {
+                has_waited = true;
+                let is_coming = |names: &mut Names| names.awaited.contains(&awaited);
+                let waited = self.arrived.wait_while(names, is_coming);
+                names = waited.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            if !names.pays_for_page() {
                 return Ok(Found::Unknown);
             }
-            if let Some(hint) = names.listed.get(name) {
-                return Ok(Found::There(*hint));
+            let after = position_before(&key);
+            names.awaited.insert(after.clone());
+            drop(names);
+            let page = bucket.page(prefix, From::After(&after), Page::KEYS_MAX);
+            names = lock(&self.names);
+            names.awaited.remove(&after);
+            self.arrived.notify_all();
+            match page {
+                Ok(page) => names.windows.add(after, &page),
+                // Some services list from the beginning only. The name is asked for alone, which
+                // shows any other error.
+                Err(_) => names.windows.give_up(),
             }
-            if names.is_whole() {
-                return Ok(Found::Missing);
-            }
-            if names.is_denied || !names.is_page_due() {
-                return Ok(Found::Unknown);
-            }
-            let from = names.next.as_deref().map_or(From::Start, From::Token);
-            match bucket.page(prefix, from, Page::KEYS_MAX) {
-                Err(error) if error.cause == Cause::System(libc::EACCES) => names.is_denied = true,
-                page => names.take(page?)?,
-            }
+            return Ok(names.find(&key, name).unwrap_or(Found::Unknown));
         }
     }
 
     /// Marks a name whose listed facts may no longer hold, because this job writes or removes it.
     pub fn doubt(&self, name: &Name) {
-        lock(&self.0).doubtful.insert(name.to_owned());
+        lock(&self.names).doubtful.insert(name.to_owned());
     }
 
     /// Records that a name is a directory now.
     pub fn note_directory(&self, name: &Name) {
-        lock(&self.0).listed.insert(name.to_owned(), Hint::Directory);
+        lock(&self.names).listed.insert(name.to_owned(), Hint::Directory);
     }
 }
 
 impl Names {
+    fn note(&mut self, key: &str) {
+        self.windows.note(key);
+        self.credit = (self.credit + 1).min(CREDIT_MAX);
+    }
+
+    /// Looks up a name in what was read; `None` where that does not answer.
+    fn find(&self, key: &str, name: &Name) -> Option<Found> {
+        if self.doubtful.contains(name) {
+            return Some(Found::Unknown);
+        }
+        if let Some(hint) = self.listed.get(name) {
+            return Some(Found::There(*hint));
+        }
+        if self.is_whole() {
+            return Some(Found::Missing);
+        }
+        if self.is_denied {
+            return Some(Found::Unknown);
+        }
+        self.windows.find(key, name)
+    }
+
     fn is_whole(&self) -> bool {
         self.pages > 0 && self.next.is_none()
     }
@@ -151,17 +220,33 @@ impl Names {
         self.misses.is_multiple_of(S3_INDEX_MISSES) && self.pages < S3_INDEX_PAGES_MAX
     }
 
+    /// Takes the price of a page that begins at a name: as many names as one page is worth. Where
+    /// such pages answer for many names, there is always enough for the next.
+    fn pays_for_page(&mut self) -> bool {
+        let is_enough = self.credit >= S3_INDEX_MISSES;
+        if is_enough {
+            self.credit -= S3_INDEX_MISSES;
+        }
+        is_enough
+    }
+
     /// Adds the names of a page.
-    fn take(&mut self, page: Page) -> Result<()> {
+    fn take(&mut self, page: &Page) -> Result<()> {
         self.pages += 1;
-        self.next = self.circle.pass(page.next)?;
-        for (text, hint) in page.names.entries() {
-            let Ok((name, hint)) = entry_of(text, hint) else { continue };
-            // A key may be both an object and a common prefix. The walk presents such a name as the
-            // directory, so the lookup must agree.
-            if hint == Hint::Directory || !self.listed.contains_key(&name) {
-                self.listed.insert(name, hint);
-            }
+        if self.pages == 1 {
+            // Without names, the first page does not show the order.
+            self.windows.add(String::new(), page);
+        }
+        self.next = self.circle.pass(page.next.clone())?;
+        for (name, hint) in names_of(page) {
+            self.listed
+                .entry(name)
+                .and_modify(|known| {
+                    if hint == Hint::Directory {
+                        *known = hint;
+                    }
+                })
+                .or_insert(hint);
         }
         Ok(())
     }

@@ -203,21 +203,37 @@ impl Bucket {
     /// Returns the error of the listing, or a protocol error if the service answers with keys
     /// outside the prefix.
     pub fn has_below(&self, prefix: &str) -> Result<bool> {
+        Ok(self.first_page(prefix, 1)?.is_some())
+    }
+
+    /// Returns whether an object has this key, by a listing, in which only the directory of its
+    /// name may come before it.
+    ///
+    /// # Errors
+    /// Fails like [`Bucket::has_below`].
+    pub fn has_key(&self, key: &str) -> Result<bool> {
+        let first = self.first_page(key, 2)?;
+        Ok(first.is_some_and(|page| page.marker_bytes.is_some()))
+    }
+
+    /// Returns the first page of a listing that has any key.
+    fn first_page(&self, prefix: &str, keys_max: i32) -> Result<Option<Page>> {
         // A page may be empty and still not be the last, so pages are read until a key or the end
         // is found.
         let (mut next, mut circle) = (None::<String>, Circle::default());
         loop {
-            let page = self.page(prefix, next.as_deref().map_or(From::Start, From::Token), 1)?;
+            let from = next.as_deref().map_or(From::Start, From::Token);
+            let mut page = self.page(prefix, from, keys_max)?;
             if !page.outside.is_empty() {
                 return Err(nonsense());
             }
+            next = circle.pass(page.next.take())?;
             // The marker of the directory itself counts as a key too.
             if page.has_keys() {
-                return Ok(true);
+                return Ok(Some(page));
             }
-            next = circle.pass(page.next)?;
             if next.is_none() {
-                return Ok(false);
+                return Ok(None);
             }
         }
     }

@@ -117,6 +117,7 @@ fn call_all_of_dir(dir: &dyn Dir) {
     let _ = dir.set_entry_attributes(c"file", Kind::File, Attributes::NONE);
     let _ = dir.remove(c"new", Kind::Symlink);
     let _ = dir.read(KeyRange::default(), &mut NoNames);
+    let _ = dir.is_divisible();
     let _ = dir.read_known(&KeysBelow::default(), &mut NoNames);
     let _ = dir.peek(c"file", Hint::Unknown);
     let _ = dir.stat_open(c"file");

@@ -12,6 +12,13 @@
 //!    sorts before the cut with and without a slash.
 //! 3. The cut is not the name of an entry: some services omit all of `d/` where a listing begins
 //!    after `d`. So it ends in random letters.
+//!
+//! Where two directories are read in the same ranges, an entry must be in the same range in both,
+//! although it may be an object in one and a directory in the other. Such a range is one *of
+//! entries*: an entry belongs to it by its name, without the slash. All its keys are in the range,
+//! too, unless the upper bound comes between them (`d-5` between `d` and `d/`). The few names of
+//! which that may be true are known from the bound ([`KeyRange::divided_names`]), and are looked up
+//! instead of listed.
 
 mod course;
 #[cfg(test)]
@@ -45,6 +52,11 @@ pub struct KeyRange {
     /// Objects that were listed and are held, since a directory in this range may have the same
     /// name.
     pub held: Vec<Held>,
+    /// True for a range of entries, to which an entry belongs by its name, whatever its keys.
+    pub is_of_entries: bool,
+    /// Upper bound of the entries in a range of entries. `upto` may come before, where a probe has
+    /// found nothing in between.
+    pub end: Option<String>,
 }
 
 /// Order in which a service lists, as far as it was observed.
@@ -91,6 +103,8 @@ impl Default for KeyRange {
             last: None,
             order: Order::Bytes,
             held: Vec::new(),
+            is_of_entries: false,
+            end: None,
         }
     }
 }
@@ -112,10 +126,37 @@ pub struct Cut {
 }
 
 impl KeyRange {
-    /// Returns true for a name in this range.
-    pub fn contains(&self, name: &str) -> bool {
+    /// Creates a range of entries between two bounds.
+    pub fn of_entries(after: String, end: Option<String>) -> Self {
+        Self { after, upto: end.clone(), is_of_entries: true, end, ..Self::default() }
+    }
+
+    /// Returns true where the range is a whole directory of which nothing was listed yet.
+    pub fn is_untouched(&self) -> bool {
+        self.after.is_empty() && self.upto.is_none() && self.token.is_none()
+    }
+
+    /// Returns true for a listed name in this range, whose first bytes make up the entry's name.
+    fn contains(&self, name: &str, name_bytes: usize) -> bool {
+        let (name, end) =
+            if self.is_of_entries { (&name[..name_bytes], &self.end) } else { (name, &self.upto) };
         (self.after.is_empty() || *name > *self.after)
-            && self.upto.as_ref().is_none_or(|upto| *name <= **upto)
+            && end.as_deref().is_none_or(|end| *name <= *end)
+            && !(self.is_of_entries && self.is_divided(name))
+    }
+
+    /// Returns the names in a range of entries some of whose keys may be behind its end.
+    pub fn divided_names(&self) -> Vec<String> {
+        let end = self.end.as_deref().filter(|_| self.is_of_entries).unwrap_or_default();
+        let names = end.bytes().enumerate().filter(|(_, byte)| *byte <= b'/');
+        let is_behind = |name: &&str| self.after.is_empty() || **name > *self.after;
+        names.filter_map(|(at, _)| end.get(..at)).filter(is_behind).map(str::to_owned).collect()
+    }
+
+    /// Returns true for a name of which the range's end comes before `name/`.
+    fn is_divided(&self, name: &str) -> bool {
+        let behind = self.end.as_ref().and_then(|end| end.strip_prefix(name));
+        behind.and_then(|behind| behind.bytes().next()).is_some_and(|byte| byte <= b'/')
     }
 
     /// Returns where to cut the rest of the range after a page of these names, which are in byte
@@ -151,6 +192,7 @@ impl KeyRange {
         let free = shared + usize::from(shared < last.len());
         !cut.contains('/')
             && *cut > *last
+            && (self.after.is_empty() || *cut > *self.after)
             && cut.as_bytes().iter().skip(free).all(|byte| *byte > b'/')
             && self.upto.as_ref().is_none_or(|upto| *cut < **upto)
     }
@@ -175,8 +217,13 @@ impl KeyRange {
         let credit = self.credit - ours;
         self.credit = ours;
         let behind = |held: &Held| format!("{}/", held.name()) > cut.at;
-        let (theirs, ours) = std::mem::take(&mut self.held).into_iter().partition(behind);
+        let (mut theirs, ours): (Vec<_>, _) =
+            std::mem::take(&mut self.held).into_iter().partition(behind);
         self.held = ours;
+        if self.is_of_entries {
+            // The names that the cut divides are looked up at the end of this range.
+            theirs.clear();
+        }
         let rest = Self {
             after: cut.at.clone(),
             upto: self.upto.take(),
@@ -187,8 +234,11 @@ impl KeyRange {
             last: None,
             order: self.order,
             held: theirs,
+            is_of_entries: self.is_of_entries,
+            end: self.end.take(),
         };
         self.end_at(cut);
+        self.end = Some(cut.at.clone());
         self.is_end_known = true;
         rest
     }
@@ -322,6 +372,12 @@ pub fn just_before(name: &str, chance: u64) -> Option<String> {
     stem.push(char::from(before).is_ascii_graphic().then_some(char::from(before))?);
     stem.push('~');
     Some(with_chance(stem, chance))
+}
+
+/// Returns a start for a listing that omits all names up to this one, and what begins with it. Like
+/// a cut it is not the name of an entry.
+pub fn just_behind(name: &str, chance: u64) -> String {
+    with_chance(format!("{name}~"), chance)
 }
 
 fn with_chance(mut stem: String, chance: u64) -> String {

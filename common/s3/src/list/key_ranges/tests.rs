@@ -23,6 +23,8 @@ enum Quirk {
     None,
     /// Rejects a position to begin at.
     RefusesAfter,
+    /// Rejects such a position now and then.
+    RefusesAtTimes,
     /// Ignores the position and begins at the beginning.
     IgnoresAfter,
     /// Skips the directory of the same name where a listing begins after a name.
@@ -68,7 +70,11 @@ impl Pages for Served {
             From::Start => 0,
             From::Token(token) => token.parse().unwrap(),
             From::After(_) if self.quirk == Quirk::IgnoresAfter => 0,
-            From::After(_) if self.quirk == Quirk::RefusesAfter => {
+            From::After(_)
+                if self.quirk == Quirk::RefusesAfter
+                    || self.quirk == Quirk::RefusesAtTimes
+                        && self.requests.get().is_multiple_of(5) =>
+            {
                 return Err(types::error::Op::List.errno(libc::EINVAL));
             }
             From::After(after) => {
@@ -93,6 +99,14 @@ impl Pages for Served {
 
     fn keys(&self, _within: &str, _from: From<'_>) -> Result<KeyPage> {
         unreachable!("who reads here wants to know of names only")
+    }
+
+    fn entry(&self, name: &str) -> Result<NamePage> {
+        let has = |key: String| self.names.contains(&key).then_some(key);
+        let links = [name.to_owned(), format!("{name}.rclonelink")].into_iter().filter_map(has);
+        let objects = links.map(|key| (key, Hint::Unknown)).collect();
+        let directory = has(format!("{name}/")).map(|key| (key, Hint::Directory));
+        Ok(NamePage::new(objects, directory.into_iter().collect()))
     }
 
     fn listing_order(&self) -> &ListingOrder {
@@ -186,6 +200,89 @@ fn in_parts_every_name_is_told_once_whatever_the_service_does() {
         cuts += parts - 1;
     }
     assert!(cuts > 4_000, "{cuts} cuts");
+}
+
+/// A reader of one side of two directories, which hands over parts or keeps them.
+#[derive(Default)]
+struct Side {
+    told: Vec<String>,
+    entries: BTreeSet<String>,
+    shared: Vec<KeyRange>,
+    may_share: bool,
+}
+
+impl NameReader for Side {
+    fn name(&mut self, name: &Name, hint: Hint) {
+        let slash = if hint == Hint::Directory { "/" } else { "" };
+        self.told.push(format!("{}{slash}", name.to_str().unwrap()));
+        self.entries.insert(name.to_str().unwrap().to_owned());
+    }
+
+    fn invalid_key(&mut self, key: &[u8], _why: InvalidKey) {
+        self.told.push(String::from_utf8(key.to_vec()).unwrap());
+    }
+
+    fn wants_to_share(&self) -> bool {
+        self.may_share
+    }
+
+    fn share(&mut self, rest: KeyRange) {
+        self.shared.push(rest);
+    }
+}
+
+#[test]
+fn two_directories_are_read_in_the_same_parts() {
+    let mut parts = 0;
+    for seed in 0..2_000 {
+        fastrand::seed(seed);
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let page = random.usize(2..9);
+        let side = |names: &BTreeSet<String>, random: &mut fastrand::Rng| match random.u32(..6) {
+            5 => Served::new(names, Order::Bytes, page, Quirk::RefusesAtTimes),
+            0 => Served::new(names, Order::Bytes, page, Quirk::None),
+            1 => Served::new(names, Order::Names, page, Quirk::SkipsDirectory),
+            2 => Served::new(names, Order::Bytes, page, Quirk::SkipsDirectory),
+            3 => Served::new(names, Order::Bytes, page, Quirk::IgnoresAfter),
+            _ => Served::new(names, Order::Other, page, Quirk::RefusesAfter),
+        };
+        let (mut one, mut other) = (names(random), names(random));
+        // Names that are on both sides, or a directory on one of them alone.
+        for name in one.iter().take(random.usize(..50)) {
+            other.insert(if random.bool() { name.clone() } else { format!("{}/", bare(name)) });
+        }
+        if seed % 7 == 0 {
+            one = BTreeSet::from(["m".to_owned()]);
+        }
+        let (source, target) = (side(&one, random), side(&other, random));
+        let mut ranges =
+            vec![KeyRange { credit: u32::MAX / 2, ..KeyRange::of_entries(String::new(), None) }];
+        let (mut told, mut extras) = (Vec::new(), Vec::new());
+        while let Some(key_range) = ranges.pop() {
+            parts += 1;
+            let key_range: KeyRange =
+                postcard::from_bytes(&postcard::to_stdvec(&key_range).unwrap()).unwrap();
+            let (after, mut end) = (key_range.after.clone(), key_range.end.clone());
+            let may_share = is_divisible(&target);
+            let mut reader = Side { may_share, ..Side::default() };
+            read(&source, key_range, &mut reader).unwrap();
+            end = reader.shared.last().map_or(end, |rest| Some(rest.after.clone()));
+            ranges.append(&mut reader.shared);
+            told.append(&mut reader.told);
+            let mut there = Side::default();
+            read(&target, KeyRange::of_entries(after, end), &mut there).unwrap();
+            let is_extra = |name: &String| !reader.entries.contains(bare(name));
+            extras.extend(there.told.into_iter().filter(is_extra));
+        }
+        told.sort_unstable();
+        extras.sort_unstable();
+        assert_eq!(told, one.iter().cloned().collect::<Vec<_>>(), "seed {seed}");
+        let entries: BTreeSet<&str> = one.iter().map(|name| bare(name)).collect();
+        let is_extra = |name: &&String| !entries.contains(bare(name));
+        let expected: Vec<_> = other.iter().filter(is_extra).cloned().collect();
+        assert_eq!(extras, expected, "seed {seed}");
+    }
+    assert!(parts > 4_000, "{parts} parts");
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl NamePage {
         Self { names, order: Some(order) }
     }
 
+    /// Returns true where the names are in an order in which a listing can begin after a name.
+    pub fn is_ordered(&self) -> bool {
+        self.order != Some(Order::Other)
+    }
+
     /// Returns all names in byte order.
     pub fn names(&self) -> Vec<&str> {
         self.names.iter().map(|(name, _)| &**name).collect()
@@ -54,6 +59,11 @@ impl NamePage {
     /// Returns all names with their properties from the listing, in byte order.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Hint)> {
         self.names.iter().map(|(name, hint)| (&**name, *hint))
+    }
+
+    /// Returns the name up to which a listing has come with this page, in whichever order it is.
+    pub fn reach(&self) -> Option<&str> {
+        self.last_by(bare)
     }
 
     fn first_by(&self, by: fn(&str) -> &str) -> Option<&str> {
@@ -79,7 +89,7 @@ impl KeyRange {
     pub fn take(&mut self, page: &NamePage, tell: &mut dyn FnMut(Told<'_>)) {
         self.watch_order(page);
         for (name, hint) in &page.names {
-            if self.contains(name) {
+            if self.contains(name, name_bytes(name, *hint)) {
                 self.meet(name, *hint, tell);
             }
         }
@@ -96,12 +106,15 @@ impl KeyRange {
 
     /// Returns true where a page has a name in this range.
     pub fn meets(&self, page: &NamePage) -> bool {
-        page.names.iter().any(|(name, _)| self.contains(name))
+        page.names.iter().any(|(name, hint)| self.contains(name, name_bytes(name, *hint)))
     }
 
     /// Returns true where everything after a page is behind the end of this range.
     pub fn ends_with(&self, page: &NamePage) -> bool {
         let last = match self.order {
+            // The order may still turn out to be that of names, and the last directory of the page
+            // to be listed early.
+            Order::Bytes if self.is_of_entries => page.last_by(bare),
             Order::Bytes => page.last_by(identical),
             Order::Names => page.last_by(bare),
             Order::Other => None,
