@@ -131,8 +131,7 @@ impl Nodes {
     }
 
     /// Returns the command for a tool with a rank on each of these nodes, which communicate through
-    /// memory instead of the network: for tests of what they see, since some jobs over TCP end with
-    /// a wait of half a minute.
+    /// memory instead of the network: for tests of what they see.
     pub fn tool_beside(&self, numbers: &[usize], tool: &str) -> Command {
         let pids: Vec<String> =
             numbers.iter().map(|number| self.members[number - 1].pid().to_string()).collect();

@@ -185,13 +185,23 @@ impl Comm for MpiComm {
             leave_in_time(self);
             std::thread::sleep(nap.next_nap());
         }
+        if self.size() > 1 {
+            let_connections_settle();
+        }
         leave_at_last(self.rank(), exit);
     }
 }
 
-/// Ends the process where `MPI_Finalize` does not return in time. Over some networks it waits for
-/// ranks that have left it and do not answer any more: MPICH 4.0 with UCX 1.13 over TCP does so in
-/// every other job. Behind the barrier no rank has anything left to send.
+/// Waits without a call of MPI between the last message and `MPI_Finalize`. In MPICH 4.0 with UCX
+/// 1.13 over TCP, a rank that closes a connection waits for an answer, and a rank that has closed
+/// its own answers no more: every third job of two nodes never ended. After a pause none did, of
+/// hundreds, and also none of a program that only greets. A pause with calls of MPI does not help.
+fn let_connections_settle() {
+    std::thread::sleep(limits::FAREWELL_PAUSE);
+}
+
+/// Ends the process where `MPI_Finalize` does not return in time all the same, since it waits for
+/// ranks that have left it. Behind the barrier no rank has anything left to send.
 fn leave_at_last(rank: Rank, exit: Exit) {
     let leave = move || {
         std::thread::sleep(limits::FAREWELL_MAX);

@@ -112,6 +112,10 @@ pub const INTERRUPT_AGAIN_MIN: Duration = Duration::from_millis(500);
 /// than for the work, and less than until batch systems kill.
 pub const INTERRUPT_FAREWELL_MAX: Duration = Duration::from_secs(9);
 
+/// Pause before `MPI_Finalize`, in which messages about connections arrive. A quarter of it was
+/// enough between two nodes of one machine.
+pub const FAREWELL_PAUSE: Duration = Duration::from_millis(20);
+
 /// Longest time that `MPI_Finalize` may take at the end of a job: it takes a second, or several
 /// with ten thousand ranks.
 pub const FAREWELL_MAX: Duration = Duration::from_secs(30);
