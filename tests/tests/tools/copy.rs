@@ -13,7 +13,7 @@ use suite_tests::{mounts, trees};
 #[test]
 fn a_real_tree_is_identical_at_any_rank_count() {
     let source = trees::real_tree();
-    for count in [1, 2, 4, 16, 64] {
+    for count in [1, 4, 32] {
         let work = Sandbox::on_disk();
         let target = work.at("copy");
         let ended =

@@ -15,9 +15,10 @@ fn awkward(verb: &str, paths: &[&Path]) -> Ended {
     run(Command::new("python3").arg(program).arg(verb).args(paths))
 }
 
-fn make(work: &Path) -> PathBuf {
+/// Makes the tree, with that many directories one below the other.
+fn make(work: &Path, levels: &str) -> PathBuf {
     let source = work.join("s");
-    let made = awkward("make", &[&source]).expect(0);
+    let made = awkward("make", &[&source, levels.as_ref()]).expect(0);
     assert_eq!((&*made.stdout, &*made.stderr), ("", ""));
     source
 }
@@ -26,7 +27,7 @@ fn make(work: &Path) -> PathBuf {
 fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
     need_root!();
     let work = Sandbox::new();
-    let source = make(work.path());
+    let source = make(work.path(), "5000");
     let target = work.target();
     run(tool(4, "dcp").arg("-a").args([&source, &target])).expect(0);
     let compared = awkward("compare", &[&source, &target]).expect(0);
@@ -45,7 +46,7 @@ fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
 fn the_judge_sees_each_attribute_that_is_lost() {
     need_root!();
     let work = Sandbox::new();
-    let source = make(work.path());
+    let source = make(work.path(), "50");
     for (options, lost) in [
         (&["-a", "--no-preserve=mode"][..], "mode"),
         (&["-a", "--no-preserve=ownership"], "uid"),

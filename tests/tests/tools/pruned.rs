@@ -119,7 +119,7 @@ impl Case {
 #[test]
 fn what_rsync_prunes_is_pruned_by_any_number_of_ranks() {
     need_root!();
-    seeds::each(60, |random| Case::new(random).run());
+    seeds::each(25, |random| Case::new(random).run());
 }
 
 /// Creates a chain of directories that filters empty, one that is empty, and one with a file deep

@@ -89,9 +89,9 @@ fn a_rank_is_killed_at_any_time_and_the_next_job_does_only_the_rest() {
     let work = Sandbox::new();
     make_source(&work.source());
     let mut random = Random(5);
-    let resumed = (0..50).filter(|round| kill_and_go_on(&mut random, *round, work.path()) > 0);
+    let resumed = (0..20).filter(|round| kill_and_go_on(&mut random, *round, work.path()) > 0);
     let resumed = resumed.count();
-    assert!(resumed >= 5, "chunks were taken over in {resumed} of 50 rounds only");
+    assert!(resumed >= 2, "chunks were taken over in {resumed} of 20 rounds only");
 }
 
 /// Interrupts a job when a large file is half written; returns source and target.
