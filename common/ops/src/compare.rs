@@ -234,6 +234,16 @@ impl<'c> CompareJob<'c> {
         Pair { source, target, differing, unknown, opened: (None, None) }
     }
 
+    /// Returns whether a listing tells enough of an entry that only one side has: its name, where
+    /// neither filters nor lists ask for more.
+    fn is_listing_enough(&self, hint: Hint) -> bool {
+        matches!(hint, Hint::Object(_))
+            && self.options.outputs.is_empty()
+            && !self.selection.needs_times()
+            && !self.selection.needs_paths()
+            && self.unlisted.is_none()
+    }
+
     /// Compares an entry in a directory of the source, whether or not the target has the directory.
     fn compare_entry(
         &self,
@@ -241,7 +251,12 @@ impl<'c> CompareJob<'c> {
         worker: &mut CompareWorker,
         context: &TaskContext<'_, Self>,
     ) -> Result<Visited, SideError> {
+        let is_enough = self.is_listing_enough(entry.hint);
+        let looked_up = is_enough.then(|| self.counterpart(entry)).transpose()?;
         let (source, source_file) = match entry.hint {
+            _ if matches!(looked_up, Some(None)) => {
+                (entry.dir.peek(entry.name, entry.hint).at(Side::Source)?, None)
+            }
             Hint::Recorded(recorded) => {
                 if let Some(unlisted) = &self.unlisted {
                     unlisted.listed(entry.dir_ref, entry.name);
@@ -260,7 +275,7 @@ impl<'c> CompareJob<'c> {
         if source.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
-        let counterpart = self.counterpart(entry)?;
+        let counterpart = looked_up.map_or_else(|| self.counterpart(entry), Ok)?;
         let is_chosen_there =
             || counterpart.as_ref().is_some_and(|(_, it, _)| self.selection.admits(it));
         if !is_chosen && !is_chosen_there() {

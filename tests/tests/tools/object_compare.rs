@@ -489,3 +489,29 @@ fn other_attributes_leave_what_else_is_kept_with_an_object() {
     assert_eq!(again["synced"]["attributes_set"], 0, "{again}");
     assert_eq!(again["copied"]["files"], 0, "{again}");
 }
+
+#[test]
+fn objects_on_one_side_only_are_not_asked_for() {
+    let site = Site::new(2, Behaviour::default());
+    for number in 0..40 {
+        site.server.put("data", &format!("s/both-{number}"), "1");
+        site.server.put("data", &format!("t/both-{number}"), "1");
+        site.server.put("data", &format!("s/one/{number}"), "1");
+        site.server.put("data", &format!("s/one-{number}"), "1");
+        site.server.put("data", &format!("t/other-{number}"), "1");
+        site.server.put("data", &format!("t/other/{number}"), "1");
+    }
+    site.server.reset_counts();
+    for lite in ["", "--lite"] {
+        let totals = site.totals(1, &format!("dcmp {lite} s3://data/s s3://data/t"));
+        assert_eq!(totals["compared"]["only_in_source"], 81, "{totals}");
+        assert_eq!(totals["compared"]["only_in_target"], 81, "{totals}");
+        assert_eq!(site.count(Operation::HeadObject), 80, "both sides of what both have");
+    }
+    // A list has the attributes of its entries, and a filter by time needs that of the object.
+    let list = ["--output EXIST=ONLY_SRC:-", "--max-age 10000d"];
+    for option in list {
+        site.run(&format!("dcmp {option} s3://data/s s3://data/t"));
+        assert_eq!(site.count(Operation::HeadObject), 240, "{option}");
+    }
+}

@@ -132,7 +132,12 @@ impl CompareJob<'_> {
         {
             return unlisted.find(entry).at(Side::Target);
         }
-        let target = entry.dir.stat(entry.name).at(Side::Target)?;
+        let target = if self.is_listing_enough(entry.hint) {
+            entry.dir.peek(entry.name, entry.hint)
+        } else {
+            entry.dir.stat(entry.name)
+        };
+        let target = target.at(Side::Target)?;
         worker.gathered.seen = Some(target);
         if target.kind == Kind::Directory {
             return Ok(Visited::Directory);
