@@ -234,11 +234,8 @@ fn synchronised_alike(random: &mut Rng) -> Vec<String> {
     let mut source = awkward(random);
     without_conflicts(&mut source);
     source.insert("kept".into(), "1");
-    let mut target = differing(random, &source);
-    // A link is copied beside an object of its name.
-    target.retain(|key, _| !source.contains_key(&format!("{key}.rclonelink")));
     put(&server, "s", &source);
-    put(&server, "t", &target);
+    put(&server, "t", &differing(random, &source));
     let undivided = plan(&server, 1);
     server.behave(tiny_pages(random));
     let divided = plan(&server, random.u32(1..3));
@@ -320,4 +317,15 @@ fn a_name_of_two_entries_is_a_failure_wherever_a_range_ends() {
             assert!(seen(&server, "t").contains("extra"));
         }
     }
+}
+
+#[test]
+fn a_link_with_a_key_of_its_own_replaces_an_object_within_a_service() {
+    let server = served(Behaviour::default());
+    let keys = |keys: [&'static str; 2]| keys.map(|key| (key.to_owned(), "1")).into();
+    put(&server, "s", &keys(["l.rclonelink", "m"]));
+    put(&server, "t", &keys(["l", "m.rclonelink"]));
+    sync(&server, 1);
+    assert_eq!(seen(&server, "t"), seen(&server, "s"));
+    sync(&server, 1).expect(0);
 }

@@ -49,6 +49,11 @@ pub(super) fn copy_link(
         && let Some((object, form)) = entry.dir.open_link(entry.name).at(Side::Source)?
     {
         let preserved = copy_link_object(entry, &*object, form, cx)?;
+        if form == LinkForm::Suffix && replaced.is_some_and(|old| old.kind == Kind::File) {
+            // The link has a key of its own, and exists before the object of its name goes.
+            let name = cx.env.target_name(entry.dir_ref, entry.name);
+            target.remove(name, Kind::File).at(Side::Target)?;
+        }
         cx.copied((entry.dir_ref, entry.name), Kind::Symlink, preserved);
         cx.is_there((entry.dir_ref, entry.name), &metadata, preserved);
         return Ok(Met::Done(Handled::COMPLETE));
