@@ -91,7 +91,7 @@ pub struct Args {
     download: bool,
 
     /// Compare hard links, too: which names are the same file
-    #[arg(short = 'H', long)]
+    #[arg(short = 'H', long, conflicts_with = "manifest")]
     hard_links: bool,
 
     /// Ignore entries that are only in TARGET
@@ -288,8 +288,15 @@ impl Args {
             ignored.insert(if also.contains(Fields::ACL) { Fields::NONE } else { Fields::ACL });
         }
         let all = COUNTED_BY_DEFAULT.into_iter().collect::<Fields>().union(also);
-        let told = [Fields::TYPE, Fields::SIZE, Fields::MTIME, Fields::CONTENT];
-        let is_told = |field: &Fields| self.manifest.is_none() || told.contains(field);
+        let recorded = [Fields::TYPE, Fields::SIZE, Fields::MTIME, Fields::CONTENT];
+        // What was asked for by name is counted in the summary where it cannot be compared.
+        let is_asked = |field: Fields| {
+            let is_xattrs = field == Fields::XATTR && self.xattrs.is_some();
+            is_xattrs || also.contains(field)
+        };
+        let is_told = |field: &Fields| {
+            self.manifest.is_none() || recorded.contains(field) || is_asked(*field)
+        };
         all.iter().filter(|field| !ignored.contains(*field) && is_told(field)).collect()
     }
 

@@ -151,7 +151,7 @@ fn entry(
         atime: time(3)?,
         mtime: time(5)?,
         ctime: time(7)?,
-        links: 0,
+        links: Metadata::UNKNOWN_LINKS,
         device: 0,
         inode: 0,
         known: KNOWN.into_iter().collect(),

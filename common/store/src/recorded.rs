@@ -26,6 +26,7 @@ pub fn metadata(recorded: &Recorded) -> Metadata {
         size_bytes: recorded.size_bytes,
         mtime: recorded.mtime,
         known: known.into_iter().collect(),
+        links: Metadata::UNKNOWN_LINKS,
         ..Metadata::of_kind(Kind::File)
     }
 }

@@ -166,7 +166,8 @@ pub struct Metadata {
     pub device: u64,
     /// Inode number in the file system.
     pub inode: u64,
-    /// Attributes that the store knows of this entry; the other fields have no meaning.
+    /// Attributes that the store knows of this entry; the other fields have no meaning, except
+    /// that [`links`](Self::links) has a value of its own for unknown ones.
     pub known: Fields,
 }
 

@@ -231,6 +231,10 @@ fn a_manifest_stands_for_the_source_when_that_is_gone() {
         assert_eq!(summary["totals"]["compared"]["same"], files, "{summary}");
         assert_eq!(summary["totals"]["compared"]["content"]["checksum"]["files"], files);
     }
+    // What is asked for by name, and not recorded, is told.
+    let ended = check(2, &["--also", "uid"]).expect(0);
+    assert!(ended.stdout.contains("uid: one of the two locations does not store it"), "{ended:?}");
+    check(1, &["-H"]).expect(2);
     // One byte in the middle of a large file, of the same size and time.
     flip_a_byte(&target.join("large"));
     let ended = check(2, &[]).expect(1);
