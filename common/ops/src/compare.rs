@@ -267,7 +267,7 @@ impl<'c> CompareJob<'c> {
             _ => entry.dir.stat_open(entry.name).at(Side::Source)?,
         };
         let is_chosen = self.selection.admits(&source);
-        // Filters by size and age apply to the side that has a matching file: an entry selected on
+        // Filters by metadata apply to the side that has a matching file: an entry selected on
         // either side is compared, unless the options restrict that to the source.
         if !is_chosen && self.options.chosen_by_source {
             return Ok(Visited::NOTHING_MOVED);

@@ -7,6 +7,7 @@
 //! the end ([`finish`]).
 
 mod arrival;
+mod attribute_policy;
 mod attributes;
 mod chunks;
 mod content;
@@ -30,7 +31,6 @@ mod on_their_way;
 pub mod options;
 mod overlap;
 pub mod plan;
-mod policy;
 pub mod prune;
 pub mod resume;
 pub mod root;
@@ -76,7 +76,7 @@ pub use context::CopyWorker;
 pub use env::Stage;
 pub use task::{CopyMessage, CopyTask};
 
-pub(crate) use policy::{
+pub(crate) use attribute_policy::{
     OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
 };
 

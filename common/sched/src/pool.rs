@@ -234,7 +234,9 @@ impl<T> Pool<T> {
         Some(task)
     }
 
-    /// Takes up to `tasks` queued tasks for another rank, until `accept` returns false.
+    /// Takes up to `tasks` queued tasks for another rank, until `accept` returns false. Called by
+    /// the main thread only: until the message with them is counted as posted, this rank may seem
+    /// passive, and only that thread reports whether it is.
     pub fn give(&self, tasks: u32, mut accept: impl FnMut(T) -> bool) {
         self.wanted.store(false, Ordering::Relaxed);
         for _ in 0..tasks {

@@ -1,6 +1,12 @@
 //! The protocol between ranks as a pure state machine: messages and local state in, messages out.
 //!
 //! No clock, no thread, no MPI: the simulator runs thousands of these under any order of messages.
+//!
+//! No task is lost, and none runs twice. A task is in the pool of one rank, or in one message,
+//! which MPI delivers once. Between the two only the main thread has it: whoever gives takes it out
+//! of the pool, and whoever receives counts the message, in the call in which it is posted or
+//! queued. The same thread joins a wave, in another call, so no wave sees a rank that is passive
+//! with a task in its hands. `termination.rs` says why messages in progress are not missed.
 
 use std::time::Duration;
 

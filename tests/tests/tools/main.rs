@@ -1,5 +1,9 @@
 //! Tests of the tools under a real launcher, and of the rules of the code base: one module per
 //! subject, one program for all of them, because each program links the whole suite.
+//!
+//! Some subjects have several: filters are in `habits`, `pruned`, `remove` and, at random, in
+//! `oracle` and `compare_oracle`; resuming in `resume`, `again`, `journals` and `journeys`; objects
+//! in what begins with `object`; messages, help and JSON in `snapshots` and `json_events`.
 
 mod again;
 mod again_objects;

@@ -35,7 +35,7 @@ pub struct CompareOptions {
     pub one_way: bool,
     /// True if directories without content count on neither side.
     pub prune_empty_dirs: bool,
-    /// True if filters by size and age apply to the source alone; otherwise an entry that is
+    /// True if filters by metadata apply to the source alone; otherwise an entry that is
     /// selected on either side is compared.
     pub chosen_by_source: bool,
     /// True if content is read from the storage, after dropping its cached pages.

@@ -5,12 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attribute_policy;
+use super::attribute_policy::Plain;
 use super::context::Context;
 use super::decide::{Need, Sides};
 use super::env::Env;
-use super::options::ChangeTest;
-use super::policy;
-use super::policy::Plain;
 use crate::walk::Visit;
 use crate::walk::dir_ref::DirRef;
 use store::Dir;
@@ -36,7 +35,8 @@ pub(super) fn attributes_needed(
     let mut differing = differing_attributes(sides, plain, range, cx);
     let mut lost_xattrs = false;
     let of_source = own_xattrs(cx.env, entry, sides.source.kind)?;
-    let of_source = policy::of_any(cx.env.options, &sides.source, of_source, plain).xattrs;
+    let of_source =
+        attribute_policy::of_any(cx.env.options, &sides.source, of_source, plain).xattrs;
     if of_source.is_some() {
         match target_dir.xattrs(Some(cx.env.target_name(entry.dir_ref, entry.name))) {
             Ok(of_target) => {
@@ -66,11 +66,8 @@ pub(super) fn attributes_needed(
 /// True if the target gets the modification time of the source, so that later runs need not compare
 /// the content again.
 fn is_time_missing(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> bool {
-    let goes_by_time = env
-        .options
-        .sync
-        .as_ref()
-        .is_some_and(|criteria| criteria.change_test != ChangeTest::SizeOnly);
+    let goes_by_time =
+        env.options.sync.as_ref().is_some_and(|criteria| criteria.change_test.goes_by_time());
     let are_files = [sides.source.kind, sides.target.kind] == [Kind::File; 2];
     goes_by_time && are_files && clue(env, dir_ref, sides) == Clue::Unclear
 }
@@ -140,8 +137,10 @@ pub(super) fn differing_attributes(
     range: TimeRange,
     cx: &mut Context<'_, '_>,
 ) -> Fields {
-    let (source, target) =
-        (&policy::wanted(cx.env.options, &sides.source, &sides.target, plain), &sides.target);
+    let (source, target) = (
+        &attribute_policy::wanted(cx.env.options, &sides.source, &sides.target, plain),
+        &sides.target,
+    );
     let tolerated = if is_within_window(cx.env, sides) { Fields::MTIME } else { Fields::NONE };
     let wanted = cx.env.options.keep.fields().difference(tolerated);
     // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).

@@ -9,10 +9,10 @@ use std::ffi::CString;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::attribute_policy::{self, Plain};
 use super::context::Context;
 use super::decide::Sides;
 use super::finish::DirectoryRecords;
-use super::policy::{self, Plain};
 use crate::walk::Skip;
 use crate::walk::dir_ref::{DirRef, Rights, Trees};
 use crate::walk::packed::RootedPath;
@@ -63,10 +63,16 @@ impl Directories {
                 self.sweep(dir_ref, cx)?;
                 if resume::was_made(cx.env, dir_ref) {
                     let plain = plain_of_made(cx.env, dir_ref, metadata).at(Side::Target)?;
-                    policy::of_made_directory(cx.env.options, metadata, xattrs, plain)
+                    attribute_policy::of_made_directory(cx.env.options, metadata, xattrs, plain)
                 } else {
                     let plain = plain(cx.env, dir_ref, metadata).at(Side::Target)?;
-                    policy::of_old_directory(cx.env.options, metadata, xattrs, widened_from, plain)
+                    attribute_policy::of_old_directory(
+                        cx.env.options,
+                        metadata,
+                        xattrs,
+                        widened_from,
+                        plain,
+                    )
                 }
             }
         };
@@ -95,16 +101,22 @@ impl Directories {
         dir_ref.prepare(|| {
             let target = dir_ref.target_dir(env.target(dir_ref)).at(Side::Target)?;
             let is_superuser = env.options.job.is_superuser;
-            let widened_from = policy::widen(&*target, is_superuser).at(Side::Target)?;
+            let widened_from = attribute_policy::widen(&*target, is_superuser).at(Side::Target)?;
             let end = if dir_ref.path().is_root() && env.root(dir_ref).names.is_some() {
-                widened_from.map(policy::mode_alone)
+                widened_from.map(attribute_policy::mode_alone)
             } else {
                 let source = dir_ref.source_dir(&*env.root(dir_ref).source).at(Side::Source)?;
                 let metadata = source.metadata().at(Side::Source)?;
                 let xattrs = env.xattrs_of(|| source.xattrs(None))?;
                 let plain = Plain::of_directory(env.options, &metadata, &*target);
                 let plain = plain.at(Side::Target)?;
-                policy::of_old_directory(env.options, &metadata, xattrs, widened_from, plain)
+                attribute_policy::of_old_directory(
+                    env.options,
+                    &metadata,
+                    xattrs,
+                    widened_from,
+                    plain,
+                )
             };
             self.record(env, dir_ref, end.as_ref());
             Ok(())
@@ -172,7 +184,7 @@ impl Directories {
         let (dir, widened_from) =
             self.look_into(cx.env, dir_ref, source, xattrs.as_ref()).at(Side::Target)?;
         let plain = Plain::of_directory(cx.env.options, source, &*dir).at(Side::Target)?;
-        let wanted = policy::of_any(cx.env.options, source, xattrs, plain);
+        let wanted = attribute_policy::of_any(cx.env.options, source, xattrs, plain);
         let mut target = dir.metadata().at(Side::Target)?;
         target.mode = widened_from.unwrap_or(target.mode);
         let sides = Sides { source: *source, target };
@@ -210,12 +222,12 @@ impl Directories {
     ) -> Result<(Arc<dyn Dir>, Option<u32>), Error> {
         let mut widened_from = None;
         let dir = dir_ref.target_dir_let_in(env.target(dir_ref), |dir| {
-            widened_from = policy::widen_to_look(dir, env.options.job.is_superuser)?;
+            widened_from = attribute_policy::widen_to_look(dir, env.options.job.is_superuser)?;
             if widened_from.is_none() {
                 return Ok(Rights::AsBefore);
             }
             let plain = Plain::of_directory(env.options, source, dir)?;
-            let wanted = policy::of_any(env.options, source, xattrs.cloned(), plain);
+            let wanted = attribute_policy::of_any(env.options, source, xattrs.cloned(), plain);
             let mode = wanted.mode.or(widened_from);
             self.record(env, dir_ref, Some(&Attributes { mode, ..wanted }));
             Ok(Rights::Gained)
@@ -235,7 +247,7 @@ pub(super) fn attributes_of_new(
     cx.reason.is_new = true;
     cx.plan_line("create directory", dir_ref, b"");
     let plain = plain(cx.env, dir_ref, metadata).at(Side::Target)?;
-    let attributes = policy::of_new_directory(cx.env.options, metadata, xattrs, plain);
+    let attributes = attribute_policy::of_new_directory(cx.env.options, metadata, xattrs, plain);
     give_rights(cx.env, dir_ref, attributes.as_ref());
     Ok(attributes)
 }
@@ -247,7 +259,7 @@ fn give_rights(env: &Env<'_>, dir_ref: &DirRef, attributes: Option<&Attributes>)
     let Some((attributes, mode)) = decided.filter(|_| env.journal.is_some()) else {
         return;
     };
-    let mode = Some(mode | policy::OWNER_ALL);
+    let mode = Some(mode | attribute_policy::OWNER_ALL);
     let rights = Attributes { mode, times: None, ..attributes.clone() };
     // The attributes are set again at the end, where a failure is reported.
     let _ = dir_ref.target_dir(env.target(dir_ref)).and_then(|dir| dir.set_attributes(&rights));
@@ -298,10 +310,10 @@ pub(super) fn make_here(
     if dir_ref.is_fresh() && env.target(dir_ref).discards_writes() {
         return Ok(Made::New);
     }
-    let mode = policy::making_mode(env.options, metadata);
+    let mode = attribute_policy::making_mode(env.options, metadata);
     let target = env.target(dir_ref);
     let parent = || dir_ref.target_parent(target, &parent);
-    if policy::was_widened(env.options, metadata) && !env.options.keep.decides_mode() {
+    if attribute_policy::was_widened(env.options, metadata) && !env.options.keep.decides_mode() {
         resume::before_widened(env, dir_ref, &*parent()?, &name);
     }
     let is_there = |metadata: Metadata| metadata.kind == Kind::Directory;
@@ -324,7 +336,7 @@ pub(super) fn make_here(
 /// Returns the mode that it had.
 fn widen(env: &Env<'_>, dir_ref: &DirRef) -> Result<Option<u32>, Error> {
     let target = dir_ref.target_dir(env.target(dir_ref))?;
-    policy::widen(&*target, env.options.job.is_superuser)
+    attribute_policy::widen(&*target, env.options.job.is_superuser)
 }
 
 /// Hashes a path. A collision would leave one directory uncreated, which its entries would then

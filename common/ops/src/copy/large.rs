@@ -10,11 +10,11 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use super::arrival::{check_arrived, check_md5s, proof_of};
+use super::attribute_policy::Plain;
 use super::content::share;
 use super::context::{Context, CopyTaskContext, Progress};
 use super::decide::Sides;
 use super::linked::LinkedFile;
-use super::policy::Plain;
 use super::resume::{Staging, stays};
 use super::small::FileCopy;
 use super::upkeep::Upkeep;

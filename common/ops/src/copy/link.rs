@@ -2,12 +2,12 @@
 
 use super::arrival;
 use super::arrival::check_arrived;
+use super::attribute_policy;
 use super::attributes;
 use super::content::{Piece, copy_piece};
 use super::context::{Context, Handled, Met};
 use super::hard_links::HardLinks;
 use super::look;
-use super::policy;
 use super::verify;
 use crate::walk::Visit;
 use store::{NewFile, NewSymlink, Receipt, Sender, SourceFile};
@@ -64,7 +64,7 @@ pub(super) fn copy_link(
         staged: &cx.env.staged_name(),
         name: cx.env.target_name(entry.dir_ref, entry.name),
         mtime: metadata.last_change(),
-        attributes: policy::of_link(cx.env.options, &metadata, xattrs),
+        attributes: attribute_policy::of_link(cx.env.options, &metadata, xattrs),
     };
     let preserved = target.make_symlink(&link).at(Side::Target)?;
     let at = (&**entry.dir_ref, entry.name);
@@ -82,7 +82,7 @@ fn copy_link_object(
 ) -> Result<Preserved, SideError> {
     let metadata = object.metadata().at(Side::Source)?;
     let name = form.name_of(cx.env.target_name(entry.dir_ref, entry.name));
-    let attributes = policy::of_link(cx.env.options, &metadata, None);
+    let attributes = attribute_policy::of_link(cx.env.options, &metadata, None);
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let staged_name = cx.env.staged_name();
     let new = NewFile::new(&staged_name, &name, &attributes).copy_of(object, &metadata);

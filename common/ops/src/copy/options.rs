@@ -280,6 +280,25 @@ pub enum ChangeTest {
     Content,
 }
 
+impl ChangeTest {
+    /// Returns true where the test reads the content of files of equal size.
+    pub fn reads_content(self) -> bool {
+        match self {
+            Self::Content => true,
+            Self::SizeAndTime | Self::SizeOnly => false,
+        }
+    }
+
+    /// Returns true where later runs conclude from the modification time that a file is unchanged,
+    /// or may do so.
+    pub fn goes_by_time(self) -> bool {
+        match self {
+            Self::SizeAndTime | Self::Content => true,
+            Self::SizeOnly => false,
+        }
+    }
+}
+
 /// Facts of a job, the same on all ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobFacts {

@@ -423,7 +423,7 @@ fn make_whole(
     let source = resolver
         .look(Side::Source, &root.source, Symlinks::Follow)
         .map_err(|error| account::failure(Side::Source, &root.source, b"", error))?;
-    let mode = super::policy::making_mode(options, &source);
+    let mode = super::attribute_policy::making_mode(options, &source);
     make_directory(resolver, &root.target, mode)?;
     Ok(RootTarget::New)
 }

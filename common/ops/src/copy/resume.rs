@@ -9,10 +9,10 @@ use super::sync;
 use std::ffi::CString;
 use std::time::Duration;
 
+use super::attribute_policy::{self, Plain, mode_alone};
 use super::context::Context;
 use super::decide::{Need, Sides};
 use super::large::LargeCopy;
-use super::policy::{self, Plain, mode_alone};
 use super::small::FileCopy;
 use super::verify::sum_staged;
 use crate::chunked::ChunkTask;
@@ -165,7 +165,7 @@ fn complete(
     }
     // The mode is the one that cp(1) gives to a new file.
     let plain = Plain::of_entry(cx.env.options, &sides.source, target).at(Side::Target)?;
-    let new = policy::of_file(cx.env.options, &sides.source, None, None, plain);
+    let new = attribute_policy::of_file(cx.env.options, &sides.source, None, None, plain);
     if let Some(mode) = new.mode.filter(|mode| *mode != sides.target.mode) {
         let name = cx.env.target_name(entry.dir_ref, entry.name);
         let set = target.set_entry_attributes(name, Kind::File, &mode_alone(mode));

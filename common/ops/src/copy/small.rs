@@ -3,6 +3,8 @@
 
 use super::arrival;
 use super::arrival::{check_arrived, proof_of};
+use super::attribute_policy;
+use super::attribute_policy::Plain;
 use super::content::{Piece, copy_piece, copy_to_end, share};
 use super::context::{Context, Handled, Met, Progress};
 use super::env::Env;
@@ -10,8 +12,6 @@ use super::hard_links::HardLinks;
 use super::large::LargeFiles;
 use super::look;
 use super::on_their_way;
-use super::policy;
-use super::policy::Plain;
 use super::resume;
 use super::upkeep::Upkeep;
 use super::verify;
@@ -181,7 +181,7 @@ pub(super) fn attributes_of(
     replaced: Option<&Metadata>,
     plain: Plain,
 ) -> Attributes {
-    let attributes = policy::of_file(env.options, metadata, xattrs, replaced, plain);
+    let attributes = attribute_policy::of_file(env.options, metadata, xattrs, replaced, plain);
     let keeps_time =
         metadata.known.contains(Fields::MTIME) && env.root(entry.dir_ref).source.holds_objects();
     let times = attributes.times.or_else(|| metadata.times().filter(|_| keeps_time));

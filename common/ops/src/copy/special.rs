@@ -1,10 +1,10 @@
 //! Copy of a FIFO, socket or device: a new one is created, and neither is opened.
 
+use super::attribute_policy;
+use super::attribute_policy::Plain;
 use super::context::{Context, Handled, Met};
 use super::hard_links::HardLinks;
 use super::look;
-use super::policy;
-use super::policy::Plain;
 use crate::walk::Visit;
 use store::NewSpecial;
 use types::entry::Kind;
@@ -38,7 +38,13 @@ pub(super) fn copy_special(
         device,
         staged: &cx.env.staged_name(),
         name: cx.env.target_name(entry.dir_ref, entry.name),
-        attributes: policy::of_file(cx.env.options, &metadata, xattrs, replaced.as_ref(), plain),
+        attributes: attribute_policy::of_file(
+            cx.env.options,
+            &metadata,
+            xattrs,
+            replaced.as_ref(),
+            plain,
+        ),
     };
     let preserved = match target.make_special(&special) {
         Err(error) if error.cause.is_unsupported() => {

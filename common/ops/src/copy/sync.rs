@@ -11,6 +11,7 @@ use super::resume;
 use super::special;
 use std::sync::Arc;
 
+use super::attribute_policy::Plain;
 use super::context::{Context, Handled};
 use super::decide::{
     Action, Content, Existing, Need, Sides, decide, decide_content, decide_existing,
@@ -18,10 +19,9 @@ use super::decide::{
 use super::env::Env;
 use super::large::LargeFiles;
 use super::manifest::Manifest;
-use super::options::{ChangeTest, SyncOptions, Unchanged};
-use super::policy::Plain;
+use super::options::{SyncOptions, Unchanged};
 use super::upkeep::Upkeep;
-use super::{CopyJob, policy};
+use super::{CopyJob, attribute_policy};
 use crate::chunked::Outcome;
 use crate::compare::content::{Way, is_same_file};
 use crate::compare::holes::Reading;
@@ -32,7 +32,6 @@ use store::{Dir, SourceFile};
 use types::entry::{Hint, Kind, Metadata, Preserved};
 use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::listed::change::{self, Reason};
-use types::outcome::compare::Clue;
 use types::outcome::difference::Fields;
 use types::outcome::tally::Check;
 use types::path::{self, Name};
@@ -296,7 +295,7 @@ fn need_by_content(
     let way = Way::of(&*files[0], &*files[1], criteria.evidence)?;
     let check = way.check(&*files[0], &*files[1]);
     // Copying costs no more than downloading, where a comparison by content was not requested.
-    if check == Check::Downloaded && criteria.change_test != ChangeTest::Content {
+    if check == Check::Downloaded && !criteria.change_test.reads_content() {
         return Ok(Need::Content);
     }
     if is_large && way.known().is_none() {
@@ -393,7 +392,7 @@ pub(super) fn repair(
     let xattrs = attributes::own_xattrs(cx.env, entry, source.kind)?;
     let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let plain = Plain::of_entry(cx.env.options, source, &*dir).at(Side::Target)?;
-    let attributes = policy::of_any(cx.env.options, source, xattrs, plain);
+    let attributes = attribute_policy::of_any(cx.env.options, source, xattrs, plain);
     let preserved = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
     cx.worker.gathered.tally.synced.attributes_set += 1;
     cx.worker.gathered.tally.xattrs_not_preserved += u64::from(preserved.xattrs_lost);
@@ -426,15 +425,14 @@ pub(super) fn is_unchanged(
 ) -> Result<bool, SideError> {
     let Sides { source, target } = sides;
     let are_files = [source.kind, target.kind] == [Kind::File; 2];
-    if !are_files || source.size_bytes != target.size_bytes {
+    if !are_files {
         return Ok(false);
     }
-    let is_same = match (criteria.change_test, attributes::clue(cx.env, entry.dir_ref, sides)) {
-        (ChangeTest::SizeOnly, _) | (ChangeTest::SizeAndTime, Clue::Same) => true,
-        (ChangeTest::SizeAndTime, Clue::Differs) => false,
-        (ChangeTest::Content, _) | (ChangeTest::SizeAndTime, Clue::Unclear) => {
-            has_same_content(criteria, entry, dir, sides, cx)?
-        }
+    let clue = || attributes::clue(cx.env, entry.dir_ref, sides);
+    let is_same = match decide_content(sides, criteria.change_test, || false, clue) {
+        Content::Same | Content::SameByTime => true,
+        Content::Differs => false,
+        Content::Unknown => has_same_content(criteria, entry, dir, sides, cx)?,
     };
     Ok(is_same && attributes::attributes_needed(entry, dir, sides, cx)? == Need::Nothing)
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::context::{Context, Handled, Met};
 use super::env::Env;
-use super::options::{ChangeTest, SyncOptions};
+use super::options::SyncOptions;
 use super::{CopyJob, CopyWorker};
 use crate::compare::options::Evidence;
 use crate::walk::account::Account;
@@ -241,7 +241,7 @@ impl Visitor for CopyJob<'_> {
             && !self.env.target(dir_ref).holds_objects()
             // A manifest needs the content of unchanged files, too.
             && !self.env.has_manifest
-            && criteria.is_some_and(|criteria| criteria.change_test != ChangeTest::Content)
+            && criteria.is_some_and(|criteria| !criteria.change_test.reads_content())
     }
 
     /// Returns what visits use: the content of each file to be copied; of files on both sides what
@@ -255,7 +255,7 @@ impl Visitor for CopyJob<'_> {
             _ if self.env.pruning.is_some() && self.env.named.is_some() => {
                 [Some(Upcoming::Content).filter(|_| self.env.writes()), None]
             }
-            Some(it) if !dir_ref.is_fresh() && it.change_test == ChangeTest::Content => {
+            Some(it) if !dir_ref.is_fresh() && it.change_test.reads_content() => {
                 [Some(if by_bytes(it) { Upcoming::Content } else { Upcoming::Checksums }); 2]
             }
             Some(_) if !dir_ref.is_fresh() => [xattrs().then_some(Upcoming::Xattrs); 2],

@@ -44,9 +44,10 @@ pub struct OwnThings {
 /// | a name was listed | Is it visited? Filters by path, and what belongs to jobs, decide. | [`admits_name`](Self::admits_name) |
 /// | names of two trees are compared | Do the filters by path select it, with its type here? | [`is_chosen`](Self::is_chosen) |
 /// | a path comes from a list, a key or a mount table | Do they select it and all directories above it? | [`admits_below`](Self::admits_below) |
-/// | an entry was inspected | Do size and age select it? | [`admits`](Self::admits) |
-/// | an entry comes from a list, with metadata | Do path, size and age select it? | [`admits_record`](Self::admits_record) |
+/// | an entry was inspected | Does its metadata select it? | [`admits`](Self::admits) |
+/// | an entry comes from a list, with metadata | Do its path and metadata select it? | [`admits_record`](Self::admits_record) |
 /// | a directory is about to be entered | Is it on another file system? | [`stops_at`](Self::stops_at) |
+/// | `dsync -D` is about to delete | Does its metadata select it? | [`admits`](Self::admits) |
 /// | drm is about to delete | Is the entry itself meant, and not only entered? | [`means`](Self::means) |
 /// | drm is about to delete | Does its metadata allow it? | [`may_delete`](Self::may_delete) |
 #[derive(Debug)]
