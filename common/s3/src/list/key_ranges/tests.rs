@@ -285,6 +285,27 @@ fn two_directories_are_read_in_the_same_parts() {
     assert!(parts > 4_000, "{parts} parts");
 }
 
+/// A part turns out to have no entries although keys of earlier ones are in it: `r-1.rclonelink` and
+/// `r/` come behind `r-1-9` in byte order.
+#[test]
+fn an_entry_whose_keys_are_behind_all_others_is_told() {
+    let (stems, count) = (["r/", "r-1.rclonelink"].map(str::to_owned), 2..40);
+    for (count, page) in count.flat_map(|count| (1..9).map(move |page| (count, page))) {
+        fastrand::seed(count);
+        let flat = (0..count).map(|number| format!("r-1-{number:02}"));
+        let names: BTreeSet<String> = flat.chain(stems.clone()).collect();
+        let expected: Vec<String> =
+            names.iter().map(|name| name.replace(".rclonelink", "")).collect();
+        for order in [Order::Bytes, Order::Names] {
+            let served = Served::new(&names, order, page, Quirk::None);
+            let whole = KeyRange { is_of_entries: true, ..generous() };
+            let (told, _) = list_in_parts(&served, whole);
+            assert_eq!(told.len(), expected.len(), "{count} in pages of {page}: {told:?}");
+            assert!(expected.iter().all(|name| told.contains(name)), "{told:?}");
+        }
+    }
+}
+
 #[test]
 fn where_nobody_wants_work_there_are_no_cuts() {
     let names: BTreeSet<String> = (0..10_000).map(|number| format!("{number:05}")).collect();

@@ -70,6 +70,11 @@ impl NamePage {
         self.names.iter().map(|(name, _)| by(name)).min()
     }
 
+    /// Returns the greatest name of an entry, without the suffix of a directory or a link.
+    fn last_entry(&self) -> Option<&str> {
+        self.entries().map(|(key, hint)| &key[..name_bytes(key, hint)]).max()
+    }
+
     fn last_by(&self, by: fn(&str) -> &str) -> Option<&str> {
         self.names.iter().map(|(name, _)| by(name)).max()
     }
@@ -112,12 +117,13 @@ impl KeyRange {
     /// Returns true where everything after a page is behind the end of this range.
     pub fn ends_with(&self, page: &NamePage) -> bool {
         let last = match self.order {
-            // The order may still turn out to be that of names, and the last directory of the page
-            // to be listed early.
-            Order::Bytes if self.is_of_entries => page.last_by(bare),
+            Order::Other => None,
+            // A key may be behind the end and its entry before it (`d-9`, `d.rclonelink`, `d/`), so
+            // that further such entries follow. The order may still turn out to be that of names,
+            // and the last directory of the page to be listed early.
+            _ if self.is_of_entries => page.last_entry(),
             Order::Bytes => page.last_by(identical),
             Order::Names => page.last_by(bare),
-            Order::Other => None,
         };
         let end = self.upto.as_deref();
         last.zip(end).is_some_and(|(last, end)| last > end)
