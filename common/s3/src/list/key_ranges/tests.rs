@@ -285,8 +285,8 @@ fn two_directories_are_read_in_the_same_parts() {
     assert!(parts > 4_000, "{parts} parts");
 }
 
-/// A part turns out to have no entries although keys of earlier ones are in it: `r-1.rclonelink` and
-/// `r/` come behind `r-1-9` in byte order.
+/// A part may have no entries although keys of earlier ones are in it: `r-1.rclonelink` and `r/`
+/// come behind `r-1-9` in byte order.
 #[test]
 fn an_entry_whose_keys_are_behind_all_others_is_told() {
     let (stems, count) = (["r/", "r-1.rclonelink"].map(str::to_owned), 2..40);
