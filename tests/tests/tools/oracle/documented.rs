@@ -63,25 +63,48 @@ impl Case {
     }
 
     /// Sets the attributes of directories that have no content but stay, because the target had
-    /// them: rsync leaves them as they are.
+    /// them: rsync leaves them as they are, or with the time of the run, where it deleted something
+    /// in them. What filters leave out stays as it is.
     fn give_to_pruned(&self, wanted: &mut Picture, seen: &Seen) {
+        if !self.has("--prune-empty-dirs") {
+            return;
+        }
+        let is_content = |it: &Entry| match it.kind {
+            FileType::Directory => false,
+            FileType::Fifo | FileType::Socket => self.has("--specials"),
+            FileType::CharacterDevice | FileType::BlockDevice => self.has("--devices"),
+            _ => true,
+        };
         let has_content = |path: &PathBuf| {
             let is_in_both = |(below, it): (&PathBuf, &Entry)| {
                 below.starts_with(path)
-                    && it.kind != FileType::Directory
-                    && seen.source.contains_key(below)
+                    && is_content(it)
+                    && seen.source.get(below).is_some_and(is_content)
             };
             seen.theirs.iter().any(is_in_both)
         };
-        for (path, entry) in wanted {
+        for (path, entry) in wanted.iter_mut() {
             let of = |tree: &Picture| tree.get(path).cloned();
             let [source, before, ours] = [&seen.source, &seen.before, &seen.ours].map(of);
-            let (Some(source), Some(ours)) = (source, ours) else { continue };
-            if self.has("--prune-empty-dirs")
-                && before.as_ref() == Some(entry)
-                && !has_content(path)
-            {
+            let (Some(source), Some(before), Some(ours)) = (source, before, ours) else { continue };
+            let are_directories =
+                [&source, &*entry].iter().all(|it| it.kind == FileType::Directory);
+            let is_of_run = entry.mtime == (0, 0);
+            let mtime = if is_of_run { entry.mtime } else { before.mtime };
+            let is_left = Entry { mtime, ..before.clone() } == *entry;
+            // rsync sets the times of all directories but these.
+            let is_pruned = is_of_run && self.keeps("timestamps") || !has_content(path);
+            if are_directories && is_left && is_pruned && (is_of_run || ours != before) {
                 *entry = self.as_kept(&source, &ours);
+            }
+        }
+        for (path, before) in &seen.before {
+            let is_directory = |it: &Entry| it.kind == FileType::Directory;
+            if self.has("--ignore-existing")
+                && seen.source.get(path).is_some_and(is_directory)
+                && !is_directory(before)
+            {
+                wanted.insert(path.clone(), before.clone());
             }
         }
     }
