@@ -51,8 +51,9 @@ pub(crate) trait Pages {
 ///
 /// # Errors
 /// Returns the error of a request, a protocol error if the service repeats pages, and
-/// [`ServiceFault::NoKeys`] if a directory that another listing has named has no keys. A protocol
-/// error also ends a listing that began after a name and then turned out to have no order.
+/// [`ServiceFault::NoKeys`] if a directory that another listing has named has no keys, or a range
+/// in which another request has seen some. A protocol error also ends a listing that began after a
+/// name and then turned out to have no order.
 pub(crate) fn read(
     pages: &impl Pages,
     mut key_range: KeyRange,
@@ -61,8 +62,9 @@ pub(crate) fn read(
     let mut recursive_listing = RecursiveListing::of(&key_range, reader, pages.listing_order());
     // Another listing has named this directory, so it has keys. An empty answer is then no empty
     // directory but a lost or late one; accepting it would let a mirror delete what is below it.
-    let must_have_keys =
-        key_range.is_untouched() && !pages.may_be_empty() && !reader.may_be_empty();
+    // So is one of a range at whose beginning a probe has seen keys.
+    let must_have_keys = key_range.has_keys
+        || key_range.is_untouched() && !pages.may_be_empty() && !reader.may_be_empty();
     let check = |has_keys: bool| {
         let no_keys = Op::List.failed(Cause::Service(ServiceFault::NoKeys));
         if has_keys || !must_have_keys { Ok(()) } else { Err(no_keys) }
@@ -199,6 +201,7 @@ fn look_ahead(
     let goes_on = page.next.is_some() && !rest.ends_with(&page.names);
     if rest.is_of_entries && (has_names || goes_on) {
         // Its names on both sides are to come together, so the page is requested once more.
+        rest.has_keys = page.has_keys();
         reader.share(rest);
         return Ok(());
     }

@@ -57,6 +57,8 @@ pub struct KeyRange {
     /// Upper bound of the entries in a range of entries. `upto` may come before, where a probe has
     /// found nothing in between.
     pub end: Option<String>,
+    /// True if a page that begins where the range does was seen to have keys.
+    pub has_keys: bool,
 }
 
 /// Order in which a service lists, as far as it was observed.
@@ -105,6 +107,7 @@ impl Default for KeyRange {
             held: Vec::new(),
             is_of_entries: false,
             end: None,
+            has_keys: false,
         }
     }
 }
@@ -236,6 +239,7 @@ impl KeyRange {
             held: theirs,
             is_of_entries: self.is_of_entries,
             end: self.end.take(),
+            has_keys: false,
         };
         self.end_at(cut);
         self.end = Some(cut.at.clone());

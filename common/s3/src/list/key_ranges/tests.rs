@@ -15,6 +15,8 @@ struct Served {
     page: usize,
     quirk: Quirk,
     requests: Cell<u64>,
+    /// Requests for pages that begin after a name.
+    begun: Cell<u64>,
     listing_order: ListingOrder,
 }
 
@@ -29,6 +31,8 @@ enum Quirk {
     IgnoresAfter,
     /// Skips the directory of the same name where a listing begins after a name.
     SkipsDirectory,
+    /// Answers one of the requests for pages that begin after a name as if there were nothing.
+    LosesPage(u64),
 }
 
 fn bare(name: &str) -> &str {
@@ -51,6 +55,7 @@ impl Served {
             page,
             quirk,
             requests: Cell::new(0),
+            begun: Cell::new(0),
             listing_order: ListingOrder::default(),
         }
     }
@@ -66,6 +71,12 @@ impl Served {
 impl Pages for Served {
     fn page(&self, from: From<'_>) -> Result<Page> {
         self.requests.set(self.requests.get() + 1);
+        if matches!(from, From::After(_)) {
+            self.begun.set(self.begun.get() + 1);
+            if self.quirk == Quirk::LosesPage(self.begun.get()) {
+                return Ok(Page::default());
+            }
+        }
         let begin = match from {
             From::Start => 0,
             From::Token(token) => token.parse().unwrap(),
@@ -304,6 +315,31 @@ fn an_entry_whose_keys_are_behind_all_others_is_told() {
             assert!(expected.iter().all(|name| told.contains(name)), "{told:?}");
         }
     }
+}
+
+/// A page that is lost, although its answer looks whole, makes a listing of entries fail, or is
+/// made up for by others.
+#[test]
+fn a_lost_page_hides_no_entry() {
+    let names: BTreeSet<String> = (0..300).map(|number| format!("n{number:03}")).collect();
+    let mut failures = 0;
+    for lost in 1.. {
+        let served = Served::new(&names, Order::Bytes, 5, Quirk::LosesPage(lost));
+        let whole = KeyRange { is_of_entries: true, ..generous() };
+        let mut listener =
+            Listener { wants_to_share: true, shared: vec![whole], ..Listener::default() };
+        let mut has_failed = false;
+        while let Some(key_range) = listener.shared.pop() {
+            has_failed |= read(&served, key_range, &mut listener).is_err();
+        }
+        listener.told.sort_unstable();
+        assert!(has_failed || listener.told.iter().eq(&names), "{lost}: {:?}", listener.told);
+        failures += u32::from(has_failed);
+        if served.begun.get() < lost {
+            break;
+        }
+    }
+    assert!(failures > 0);
 }
 
 #[test]

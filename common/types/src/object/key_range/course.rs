@@ -125,8 +125,10 @@ impl KeyRange {
             Order::Bytes => page.last_by(identical),
             Order::Names => page.last_by(bare),
         };
-        let end = self.upto.as_deref();
-        last.zip(end).is_some_and(|(last, end)| last > end)
+        // A probe that has found nothing may have been a lost answer. Where the names of two sides
+        // are compared, the listing itself must come to its end, so that none is hidden.
+        let end = if self.is_of_entries { &self.end } else { &self.upto };
+        last.zip(end.as_deref()).is_some_and(|(last, end)| last > end)
     }
 
     /// Ends the listing of this range, and reports the objects that were held: no directory of
