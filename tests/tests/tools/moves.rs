@@ -376,7 +376,8 @@ fn no_content_is_lost_with_the_power() {
             rounds += 1;
             assert!(rounds < 10, "it is always done before it is killed");
             let work = Sandbox::new();
-            trees::small_files(&work.source(), 10, 150 * ranks as usize);
+            // The more there is to do, the longer the job is under way.
+            trees::small_files(&work.source(), 10, 150 * rounds * ranks as usize);
             trees::write(&work.at("s/large"), &trees::noise(4 << 20));
             let all = contents(&work.source());
             let disk = FileFaults::new(&work.at("log"));
