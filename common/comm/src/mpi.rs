@@ -194,8 +194,9 @@ impl Comm for MpiComm {
 
 /// Waits without a call of MPI between the last message and `MPI_Finalize`. In MPICH 4.0 with UCX
 /// 1.13 over TCP, a rank that closes a connection waits for an answer, and a rank that has closed
-/// its own answers no more: every third job of two nodes never ended. After a pause none did, of
-/// hundreds, and also none of a program that only greets. A pause with calls of MPI does not help.
+/// its own answers no more: every third job of two nodes never ended. After a pause none of 150
+/// did, nor any of a C program that only exchanges messages, which hangs as often. A pause with
+/// calls of MPI does not help.
 fn let_connections_settle() {
     std::thread::sleep(limits::FAREWELL_PAUSE);
 }
