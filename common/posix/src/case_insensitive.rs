@@ -12,14 +12,13 @@ use rustix::fs::{Dir, Mode, OFlags, ioctl_getflags};
 
 use super::calls::openat;
 use super::pil4dfs::is_made_up;
-use super::{attributes, resolve};
+use super::{attributes, kinds, resolve};
 use store::opening::Symlinks;
 use types::entry::Kind;
 use types::path::Name;
 
-/// Types of file systems that are always case-insensitive (statfs(2)): `MSDOS_SUPER_MAGIC`,
-/// `EXFAT_SUPER_MAGIC`.
-const FOLDING_SYSTEMS: [u64; 2] = [0x4d44, 0x2011_bab0];
+/// Types of file systems that are always case-insensitive.
+const FOLDING_SYSTEMS: [u64; 2] = [kinds::MSDOS, kinds::EXFAT];
 
 /// Flag of a case-insensitive directory (`FS_CASEFOLD_FL` in linux/fs.h).
 const FOLDING_FLAG: u32 = 0x4000_0000;

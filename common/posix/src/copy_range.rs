@@ -7,10 +7,8 @@ use rustix::fs::copy_file_range;
 use rustix::io::{Errno, retry_on_intr};
 
 use super::failed::failed;
+use super::kinds::TMPFS;
 use types::error::{Op, Result};
-
-/// Type number of tmpfs in statfs(2) (`TMPFS_MAGIC` in `linux/magic.h`).
-const TMPFS: u64 = 0x0102_1994;
 
 /// Copies into the files of a store, until one turns out to be impossible.
 pub(super) struct CopyRange {

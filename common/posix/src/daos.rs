@@ -10,16 +10,13 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::fstat;
 
+use super::kinds::FUSE;
 use super::pil4dfs::is_made_up;
 use host::mounts;
 use types::attributes::keep::{XattrChoice, XattrFilter};
 
 /// Default chunk size in bytes, where the file system does not tell it (`DFS_DEFAULT_CHUNK_SIZE`).
 const CHUNK_BYTES: u64 = 1 << 20;
-
-/// Type number of a FUSE file system (`FUSE_SUPER_MAGIC` of statfs(2)): only for these is the table
-/// of mounts worth reading.
-const FUSE: u64 = 0x6573_5546;
 
 /// Smallest chunk size in bytes: a smaller `st_blksize` is the size of pages, not of chunks.
 const CHUNK_BYTES_MIN: u64 = 64 << 10;
@@ -48,6 +45,7 @@ impl Daos {
         let stat = fstat(root).ok()?;
         let reached = if is_made_up(root) {
             Reached::PastKernel
+        // Only for FUSE is the table of mounts worth reading.
         } else if system == Some(FUSE) && mounts::is_dfuse(stat.st_dev) {
             Reached::Dfuse
         } else {

@@ -15,6 +15,7 @@ mod dir;
 mod direct;
 mod failed;
 mod file;
+mod kinds;
 mod lustre;
 mod new_files;
 mod pil4dfs;
@@ -197,6 +198,12 @@ impl PosixStore {
     pub fn is_reached(&self) -> bool {
         let at = self.meant(None).ok().flatten();
         at.is_some_and(|at| view::is_reached(at.as_fd(), &mounts::table()))
+    }
+
+    /// Returns whether the whole tree is in memory, with all that is mounted below its root.
+    pub fn is_in_memory(&self) -> bool {
+        let is_of_memory = self.system.is_some_and(|it| [kinds::TMPFS, kinds::RAMFS].contains(&it));
+        is_of_memory && self.mounts_below(None).is_empty()
     }
 
     /// Returns the device numbers of the mounts below the root, by mount point.

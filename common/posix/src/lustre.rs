@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::calls::{fstatfs, openat};
 use super::failed::failed;
+use super::kinds::LUSTRE;
 use super::{Shared, attributes, resolve};
 use store::NewFile;
 use store::opening::Symlinks;
@@ -19,9 +20,6 @@ use types::error::{Op, Result};
 use types::lustre::layout::Layout;
 use types::lustre::stripe_policy::StripePolicy;
 use types::path::{self, Name};
-
-/// Type number of Lustre in statfs(2) (`LL_SUPER_MAGIC` in `lustre_user.h`).
-pub(super) const SUPER_MAGIC: u64 = 0x0BD0_0BD0;
 
 /// Extended attribute with a file's layout, or a directory's default for new files.
 const LAYOUT_XATTR: &str = "lustre.lov";
@@ -39,7 +37,7 @@ const DEPTH_MAX: usize = 4096;
 
 /// Returns whether a kind of file system is Lustre.
 pub(super) fn is_lustre(system: u64) -> bool {
-    system == SUPER_MAGIC
+    system == LUSTRE
 }
 
 /// Layout that a new file is to get.

@@ -1,7 +1,7 @@
 //! File systems whose clients fetch attributes ahead for one thread: the one that inspects the
 //! names of a directory in the order in which it reads them.
 
-use super::lustre;
+use super::kinds::LUSTRE;
 
 /// Types (statfs(2)), with their names.
 ///
@@ -15,7 +15,7 @@ use super::lustre;
 /// - FUSE, also dfuse of DAOS: the same, where the server implements it, which the type does not
 ///   tell.
 /// - Local file systems: attributes are read from a disk or memory, and threads hide the latency.
-const IN_ORDER: [(u64, &str); 1] = [(lustre::SUPER_MAGIC, "Lustre")];
+const IN_ORDER: [(u64, &str); 1] = [(LUSTRE, "Lustre")];
 
 /// Returns the name of a file system that prefetches like that.
 pub(super) fn in_order(system: u64) -> Option<&'static str> {

@@ -7,18 +7,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::fs::Mode;
 
 use super::calls::openat;
+use super::kinds::{BCACHEFS, BTRFS, EXFAT, EXT, F2FS, MSDOS, RAMFS, TMPFS, XFS, ZFS};
 use super::resolve::DIRECTORY;
 use types::outcome::compare::TimeRange;
 
-/// Type numbers of file systems in statfs(2) (`linux/magic.h`).
-const EXT: u64 = 0xEF53;
-const XFS: u64 = 0x5846_5342;
-const MSDOS: u64 = 0x4D44;
-const EXFAT: u64 = 0x2011_BAB0;
-
-/// Types that store all times to the nanosecond: tmpfs, ramfs, btrfs, bcachefs, F2FS, ZFS.
-const EXACT: [u64; 6] =
-    [0x0102_1994, 0x8584_58F6, 0x9123_683E, 0xCA45_1A4E, 0xF2F5_2010, 0x2FC1_2FC1];
+/// Types that store all times to the nanosecond.
+const EXACT: [u64; 6] = [TMPFS, RAMFS, BTRFS, BCACHEFS, F2FS, ZFS];
 
 /// Request number of `XFS_IOC_FSGEOMETRY` (`xfs_fs.h`), which fills a `struct xfs_fsop_geom` of 256
 /// bytes.

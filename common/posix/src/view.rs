@@ -11,6 +11,7 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 
 use super::calls::{fstatfs, openat};
+use super::kinds;
 use super::resolve::UP;
 use host::mounts::{self, Mount};
 use host::process::machine_id;
@@ -20,12 +21,7 @@ use types::operand::root_view::{RootView, Seen, is_known_by_origin};
 
 /// Types whose file system ID (`f_fsid`) is made of what is on the disk, or by chance; others make
 /// it of the device number on this node.
-const NUMBERED: [u64; 4] = [
-    0xef53,      // ext2, ext3, ext4
-    0x9123_683e, // btrfs
-    0xf2f5_2010, // f2fs
-    0x0102_1994, // tmpfs
-];
+const NUMBERED: [u64; 4] = [kinds::EXT, kinds::BTRFS, kinds::F2FS, kinds::TMPFS];
 
 /// Type of a mounted file system with nothing but mount points, which are made on access.
 const ON_DEMAND: &[u8] = b"autofs";
