@@ -1,5 +1,6 @@
 //! User interface: command line, session, progress, summary, exit code.
 
+mod abbreviations;
 pub mod again;
 pub mod change_args;
 pub mod cli;

@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 
+use super::abbreviations;
 use super::environment;
 use super::foreign;
 use super::generate::{self, Document};
@@ -234,7 +235,7 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
             .version(version.to_owned())
             .args_override_self(true)
     };
-    let arguments = match letters::read(with_values(arguments.to_vec()), &parser(None)) {
+    let arguments = match as_written(arguments.to_vec(), &parser(None)) {
         Ok(arguments) => arguments,
         Err(why) => return Parsed::Refusal(why.to_string()),
     };
@@ -266,6 +267,20 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
         }
         Err(answer) => Parsed::Answer(answer.render().to_string()),
     }
+}
+
+/// Returns the arguments in the spelling of this suite, or why they have no single meaning.
+fn as_written(arguments: Vec<OsString>, command: &Command) -> Result<Vec<OsString>, Unclear> {
+    let whole = abbreviations::expand(arguments, command)?;
+    Ok(letters::read(with_values(whole), command)?)
+}
+
+/// Arguments that have no single meaning.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum Unclear {
+    Option(#[from] abbreviations::Ambiguous),
+    Letters(#[from] letters::Misread),
 }
 
 /// Gives options of mpiFileUtils that have a value here, but need none there, the value that they

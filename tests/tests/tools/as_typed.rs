@@ -217,3 +217,15 @@ fn sizes_are_what_they_say_and_n_is_a_dry_run() {
     assert!(!clobber(&["f", "newer"]).contains("--ignore-existing"));
     assert!(!clobber(&["-p", "f", "new"]).contains("--ignore-existing"));
 }
+
+#[test]
+fn names_of_options_can_be_shortened_but_for_those_that_delete() {
+    let (work, _) = work();
+    let listed = typed(work.path(), &[], &["dsync", "--dry", "--del", "data/", "new"]).expect(2);
+    assert!(line(&listed).contains("--delete"), "{listed:?}");
+    typed(work.path(), &[], &["dsync", "--dry", "--prune", "data/", "new"]).expect(0);
+    assert!(!work.path().join("new").exists());
+    let several = typed(work.path(), &[], &["dcp", "--pr", "f", "f2"]).expect(2);
+    assert!(line(&several).contains("--preserve, ") && line(&several).contains("--progress"));
+    assert!(!work.path().join("f2").exists());
+}
