@@ -185,10 +185,18 @@ impl Comm for MpiComm {
             leave_in_time(self);
             std::thread::sleep(nap.next_nap());
         }
-        if self.size() > 1 {
+        if self.is_on_several_nodes() {
             let_connections_settle();
         }
         leave_at_last(self.rank(), exit);
+    }
+}
+
+impl MpiComm {
+    /// Returns whether ranks need a network to reach each other. All ranks must call it.
+    fn is_on_several_nodes(&self) -> bool {
+        let (rank, size) = (self.world.rank(), self.world.size());
+        size > 1 && self.world.split_shared(rank).size() < size
     }
 }
 
