@@ -24,7 +24,7 @@ endif
 TARGET_DIR = target/$(MPI)
 CARGO = CARGO_TARGET_DIR=$(TARGET_DIR) cargo
 
-.PHONY: build demo dist install test test-tools test-as-user test-programs lint bench setup setup-test setup-bench
+.PHONY: build demo dist install check test test-tools test-as-user test-programs lint bench setup setup-test setup-bench
 
 PREFIX ?= /usr/local
 TOOLS = dcp dsync dcmp dwalk drm
@@ -49,8 +49,11 @@ install: dist
 CARGO_TEST = $(CARGO) test --profile checked --locked --workspace --no-fail-fast
 export SUITE_MPIEXEC = $(MPIEXEC) $(MPIEXEC_FLAGS)
 
-test: setup-test lint test-programs
+test: setup-test test-programs
 	$(CARGO_TEST)
+
+# All that is checked before a change is submitted.
+check: lint test
 
 # The tests under mpiexec alone.
 test-tools: test-programs
