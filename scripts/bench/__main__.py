@@ -1,6 +1,6 @@
 """Measures our tools beside others that do the same work, and writes docs/benchmarks.md.
 
-    [ONLY="metadata large"] [TURNS=3] [MFU=DIRECTORY] python3 scripts/bench BIN-DIRECTORY MPIEXEC [FLAGS...]
+    [ONLY="metadata large"] [STORAGE="tmpfs ext4"] [TURNS=3] [MFU=DIRECTORY] python3 scripts/bench BIN-DIRECTORY MPIEXEC [FLAGS...]
 
 Each section is a module of `works`. Requires root, for loop and FUSE mounts.
 """

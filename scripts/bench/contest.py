@@ -16,7 +16,8 @@ class Contest:
     """What each of its programs does, and how much of it there is.
 
     `before` is called before each run, `around` gives a context for each. Commands that are None are of programs
-    that are not installed. Programs whose names are in `counted` are run once more to count their system calls.
+    that are not installed. Programs whose names are in `counted` are run once more to count their system calls;
+    those in `once` take so long that they have a single turn, without one that warms up.
     """
 
     title: str
@@ -29,6 +30,7 @@ class Contest:
     servers: callable = lambda: ()
     env: dict = None
     counted: tuple = ()
+    once: tuple = ()
     turns: int = TURNS
     runs: dict = field(default_factory=dict)
     calls: dict = field(default_factory=dict)
@@ -39,6 +41,8 @@ class Contest:
         self.runs = {name: [] for name in commands}
         for turn in range(self.turns + 1):
             for name, command in commands.items():
+                if name in self.once and turn != 1:
+                    continue
                 run = self.one_run(command)
                 if turn > 0:  # the first turn warms up
                     self.runs[name].append(run)

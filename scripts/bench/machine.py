@@ -46,15 +46,19 @@ class Ticks:
 
 
 def cpu_of(pids):
-    """CPU seconds that running processes have used; an ended one counts as 0."""
-    ticks = 0
-    for pid in pids:
+    """CPU seconds that running processes and their children have used; an ended one counts as 0."""
+    ticks, left = 0, list(pids)
+    while left:
+        process = f"/proc/{left.pop()}"
         try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as line:
+            with open(f"{process}/stat", encoding="utf-8", errors="replace") as line:
                 fields = line.read().rpartition(")")[2].split()
-        except FileNotFoundError:
+            with open(f"{process}/task/{os.path.basename(process)}/children", encoding="ascii") as children:
+                left += children.read().split()
+        except (FileNotFoundError, ProcessLookupError):
             continue
-        ticks += int(fields[11]) + int(fields[12])
+        # Its own user and system time, and that of children that it has waited for.
+        ticks += sum(map(int, fields[11:15]))
     return ticks / TICKS_PER_SECOND
 
 

@@ -27,18 +27,24 @@ HEADINGS = {
         "`null_object_server` responds from memory and discards uploads; SeaweedFS is a real object store. The servers"
         " use the same cores: wall time is that of client and server, CPU time that of the client.",
     ),
+    "ssh": (
+        "Another cluster, over ssh",
+        "Two servers of OpenSSH on this machine stand for two nodes of another cluster, behind a relay"
+        " (`tests/latencyrelay`) that delays each direction by half of the round trip. Both sides share the cores and"
+        " tmpfs. CPU time is that of this side, with ssh. `dcp` has 4 ranks and uses both nodes.",
+    ),
 }
 
 INTRODUCTION = """# Benchmarks
 
 `make bench` writes this page. It runs our tools and others that are installed one after the other on the same
 work, in turns (A B C A B C …) after one turn that warms up, each with its defaults unless its name says more.
-`make bench ONLY="metadata large"` repeats some of the sections, `TURNS=7` sets the number of turns, and
-`MFU=DIRECTORY` names the tools of mpiFileUtils. It requires root, and 10 GiB in `/dev/shm`.
+`make bench ONLY="metadata large"` repeats some of the sections, `TURNS=7` sets the number of turns,
+`STORAGE="tmpfs ext4"` selects file systems of the first section, and `MFU=DIRECTORY` names the tools of mpiFileUtils. It requires root, and 10 GiB in `/dev/shm`.
 
 Figures are medians; the range is from the fastest to the slowest run. Times are of whole processes with their
 children, and include the start of MPI. Memory is the peak of the largest process. Calls are system calls per
-entry, counted by strace in a run of their own. A ratio is the program's wall time divided by that of the first
+entry, counted in a run of their own. A ratio is the program's wall time divided by that of the first
 row: above 1, our tool is faster. A figure is marked † if another process or the hypervisor took more than 5 % (2 %) of
 the processors in most of its runs, also after three attempts.
 

@@ -73,3 +73,79 @@ def make_bucket(url, seconds_max=90):
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
+
+
+class Cluster:
+    """Another cluster: two doors of OpenSSH on this machine, each behind a line with a round trip of its own.
+
+    Gives the configuration of ssh in which the doors are the hosts `one` and `two`.
+    """
+
+    DOORS = ("one", "two")
+
+    def __init__(self, relay, round_trip_us):
+        self.relay, self.round_trip_us = relay, round_trip_us
+
+    def __enter__(self):
+        self.running = []
+        self.folder = tempfile.TemporaryDirectory()
+        self.config = f"{self.folder.name}/ssh_config"
+        for key in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{self.folder.name}/{key}"], check=True)
+        os.makedirs("/run/sshd", exist_ok=True)
+        self.ports = {door: self.line(self.door(port)) for door, port in zip(self.DOORS, free_ports(len(self.DOORS)))}
+        with open(self.config, "w", encoding="utf-8") as out:
+            for door, port in self.ports.items():
+                out.write(f"Host {door}\n  HostName 127.0.0.1\n  Port {port}\n  User root\n  BatchMode yes\n"
+                          f"  IdentityFile {self.folder.name}/user\n  StrictHostKeyChecking accept-new\n"
+                          f"  UserKnownHostsFile {self.folder.name}/known\n")
+        for door in self.DOORS:
+            subprocess.run([*self.shell(), door, "true"], check=True, stderr=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.running):
+            process.kill()
+            process.wait()
+        self.folder.cleanup()
+
+    def shell(self):
+        return ["ssh", "-F", self.config]
+
+    def door(self, port):
+        """Starts a server, and returns its port."""
+        config = f"{self.folder.name}/sshd_config.{port}"
+        with open(config, "w", encoding="utf-8") as out:
+            out.write(f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {self.folder.name}/host\nPidFile none\n"
+                      f"AuthorizedKeysFile {self.folder.name}/user.pub\nStrictModes no\nUsePAM no\n"
+                      "PermitRootLogin yes\nSubsystem sftp internal-sftp\n")
+        self.start(["/usr/sbin/sshd", "-D", "-e", "-f", config])
+        wait_for_port(port)
+        return port
+
+    def line(self, port):
+        """Starts a relay to a server where there is a delay, and returns the port to connect to."""
+        if self.round_trip_us == 0:
+            return port
+        # Half of the time each way.
+        relay = self.start([self.relay, str(self.round_trip_us // 2), str(port)])
+        return int(relay.stdout.readline())
+
+    def start(self, command):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.running.append(subprocess.Popen(command, **pipes))
+        return self.running[-1]
+
+    def servers(self):
+        return [process.pid for process in self.running]
+
+
+def wait_for_port(port, seconds_max=30):
+    until = time.monotonic() + seconds_max
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)

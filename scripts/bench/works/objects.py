@@ -17,7 +17,7 @@ def contests(peers):
         yield from large(peers, work, 1 << 30, "SeaweedFS", servers.SeaweedFS(peers.venv))
         yield from small(peers, work, "null server", null_with_keys(peers, 20_000), "s3://empty/t")
         yield from small(peers, work, "SeaweedFS", servers.SeaweedFS(peers.venv), "s3://full/t")
-        yield from flat_listing(peers)
+        yield from flat_prefix(peers)
 
 
 def environment(url):
@@ -74,19 +74,31 @@ def small(peers, work, service, server, target):
     trees.remove(back)
 
 
-def flat_listing(peers):
-    """Keys of one prefix, where a page has 1,000 of them."""
+def flat_prefix(peers):
+    """Keys of one prefix, where a page has 1,000 of them; in two buckets that are equal."""
     server = null_with_keys(peers, 200_000, "--latency-us=20000")
+    source, target, service = "s3://full/t", "s3://same/t", "null server, 20 ms per request"
     with server as url:
         listing = {
-            "dwalk": peers.ours("dwalk", "-q", "s3://full/t"),
-            "dwalk, 4 ranks": peers.ours("dwalk", "-q", "s3://full/t", ranks=4),
-            "s5cmd ls": peers.other("s5cmd", "ls", "s3://full/t/*"),
+            "dwalk": peers.ours("dwalk", "-q", source),
+            "dwalk, 4 ranks": peers.ours("dwalk", "-q", source, ranks=4),
+            "s5cmd ls": peers.other("s5cmd", "ls", f"{source}/*"),
             "rclone size": peers.other("rclone", "size", "s3:full"),
-            "aws s3 ls": peers.other("aws", "s3", "ls", "s3://full/t/"),
+            "aws s3 ls": peers.other("aws", "s3", "ls", f"{source}/"),
         }
-        title = "List of 200,000 keys of one prefix"
-        yield held(title, "null server, 20 ms per request", listing, server, url, entries=200_000)
+        yield held("List of 200,000 keys of one prefix", service, listing, server, url, entries=200_000)
+        sizes = ["-q", "-D", "--size-only", f"{source}/", f"{target}/"]
+        nothing_to_do = {
+            "dsync -D --size-only": peers.ours("dsync", *sizes),
+            "dsync -D --size-only, 4 ranks": peers.ours("dsync", *sizes, ranks=4),
+            "s5cmd sync --delete --size-only": peers.other(
+                "s5cmd", "sync", "--delete", "--size-only", f"{source}/*", f"{target}/"),
+            "rclone sync --size-only": peers.other("rclone", "-q", "sync", "--size-only", "s3:full/t", "s3:same/t"),
+            "aws s3 sync --delete --size-only": peers.other(
+                "aws", "s3", "sync", "--only-show-errors", "--delete", "--size-only", source, target),
+        }
+        title = "Synchronise 200,000 keys of one prefix without changes"
+        yield held(title, service, nothing_to_do, server, url, entries=200_000)
 
 
 def held(title, service, commands, server, url, **more):
