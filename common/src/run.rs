@@ -47,6 +47,7 @@ use ops::resolver::{self, Kept, Reach, StoreResolver};
 use ops::walk::selection::{Selection, SelectionOptions};
 use sched::counters::Counters;
 use sched::engine::Settings;
+use sched::growth::Threads;
 use types::entry::Time;
 use types::error::Side;
 use types::exit::Exit;
@@ -54,9 +55,9 @@ use types::limits;
 use types::outcome::tally::{LimitedWork, Tally};
 
 impl Session<'_, '_> {
-    fn settings(&self, threads_max: u32) -> Settings {
+    fn settings(&self, threads: Threads) -> Settings {
         let affordable = limits::threads_for_descriptors(descriptors_max());
-        Settings { threads_max: threads_max.min(affordable), cpu_share: self.topology.cpu_share() }
+        Settings { threads: threads.at_most(affordable), cpu_share: self.topology.cpu_share() }
     }
 
     /// The rank that reads again what this one has written: on another node, where ranks fill node
@@ -177,15 +178,28 @@ fn announce(session: &Session<'_, '_>, args: &CommonArgs, reporter: &mut Reporte
     reporter.announce(&format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION")));
 }
 
-/// I/O threads of a rank, at most: where a service is asked, more requests are under way than a
-/// file system would gain from.
-fn threads_max(session: &Session<'_, '_>, resolver: &StoreResolver, args: &CommonArgs) -> u32 {
+/// Returns the I/O threads of a rank: where a service is asked, more requests are under way than a
+/// file system would gain from; a line to another host is filled at once; and memory gains from no
+/// more threads than there are processors.
+fn threads_of_rank(
+    session: &Session<'_, '_>,
+    resolver: &StoreResolver,
+    args: &CommonArgs,
+) -> Threads {
+    if resolver.has_hosts() {
+        let of_line = limits::threads_of_line(session.topology.ranks);
+        return Threads::Exactly(of_line.min(args.threads));
+    }
+    if resolver.is_in_memory() {
+        let fed = session.topology.cpu_share().ceil() as u32;
+        return Threads::Exactly(fed.clamp(1, args.threads));
+    }
     if !resolver.has_objects() {
-        return args.threads;
+        return Threads::UpTo(args.threads);
     }
     let ranks_of_node = session.topology.ranks.div_ceil(session.topology.nodes.len().max(1) as u32);
     let share = limits::S3_REQUESTS_OF_NODE / ranks_of_node.max(1);
-    resolver.requests_max().unwrap_or_else(|| share.max(args.threads))
+    Threads::UpTo(resolver.requests_max().unwrap_or_else(|| share.max(args.threads)))
 }
 
 /// The exit code that the counts ask for.

@@ -66,6 +66,8 @@ pub struct StoreResolver {
     looked_at: Mutex<BTreeMap<Vec<u8>, (u64, u64)>>,
     /// True if opened trees discard changes.
     discards_changes: bool,
+    /// True if all trees that were opened are in memory; `None` before one was.
+    are_in_memory: Mutex<Option<bool>>,
     /// The containers that this rank has mounted for this job only.
     #[expect(dead_code, reason = "dropping them unmounts")]
     mounted: Vec<Dfuse>,
@@ -311,26 +313,41 @@ impl StoreResolver {
     /// Returns `Changed` if the path leads to another directory than it did when it was first
     /// resolved.
     pub fn open(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
-        let store = self.open_changeable(side, path, open_as)?;
+        let (store, is_in_memory) = self.open_changeable(side, path, open_as)?;
+        let mut are = self.are_in_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        *are = Some(are.unwrap_or(true) && is_in_memory);
         Ok(if self.discards_changes { Box::new(DryRunStore::of_existing(store)) } else { store })
     }
 
-    fn open_changeable(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
+    /// Returns whether all trees that were opened are in the memory of this node, where no thread
+    /// waits for storage.
+    pub fn is_in_memory(&self) -> bool {
+        *self.are_in_memory.lock().unwrap_or_else(PoisonError::into_inner) == Some(true)
+    }
+
+    /// Opens the directory at a path; also returns whether it is in memory.
+    fn open_changeable(
+        &self,
+        side: Side,
+        path: &[u8],
+        open_as: OpenAs,
+    ) -> Result<(Box<dyn Store>, bool)> {
         if let Some((store, _)) = self.objects(side, path) {
-            return Ok(limited(Box::new(store), At::Service));
+            return Ok((limited(Box::new(store), At::Service), false));
         }
         if let Some(place) = self.hosts.of(path) {
             let (store, metadata) = place.host.open(place.below, open_as)?;
             if self.has_looked_at(path) {
                 self.check_same(path, &metadata, Op::Open)?;
             }
-            return Ok(limited(store, At::Host));
+            return Ok((limited(store, At::Host), false));
         }
         let store = PosixStore::open(&self.local(path), open_as)?;
         if self.has_looked_at(path) {
             self.check_same(path, &store.root_metadata()?, Op::Open)?;
         }
-        Ok(limited(Box::new(store), At::Node))
+        let is_in_memory = store.is_in_memory();
+        Ok((limited(Box::new(store), At::Node), is_in_memory))
     }
 
     fn lock_looked_at(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, (u64, u64)>> {
@@ -415,6 +432,11 @@ impl StoreResolver {
     /// Returns whether a path leads into a service.
     pub fn is_object(&self, side: Side, path: &[u8]) -> bool {
         self.objects(side, path).is_some()
+    }
+
+    /// Returns whether any location is on another host.
+    pub fn has_hosts(&self) -> bool {
+        !self.hosts.is_empty()
     }
 
     /// Returns whether any location is on a host with an agent.

@@ -3,7 +3,9 @@
 use std::io;
 use std::process::{Command, Stdio};
 
+use rustix::pipe::fcntl_setpipe_size;
 use serde::{Deserialize, Serialize};
+use types::limits::REMOTE_PIPE_BYTES;
 
 use crate::exchange::Link;
 
@@ -109,6 +111,10 @@ pub fn start(words: &[String]) -> Result<Link, ShellError> {
     let (Some(from), Some(to)) = (child.stdout.take(), child.stdin.take()) else {
         return Err(ShellError::Pipe);
     };
+    // Messages are longer than a pipe, and a thread that writes one need not wait for ssh. A user
+    // who has many pipes is refused, and has those of the usual size.
+    let _ = fcntl_setpipe_size(&to, REMOTE_PIPE_BYTES);
+    let _ = fcntl_setpipe_size(&from, REMOTE_PIPE_BYTES);
     Ok(Link { from: Box::new(from), to: Box::new(to), child: Some(child) })
 }
 

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::context::{TaskContext, encode};
 use super::counters::Counters;
 use super::frame::{Frame, Parcel};
-use super::growth::{self, Advice, Growth, Site};
+use super::growth::{self, Advice, Growth, Site, Threads};
 use super::job::{Finding, Job, Listener};
 use super::pool::Pool;
 use super::rates::RateSharing;
@@ -29,8 +29,8 @@ use types::limits;
 /// Resources of this rank that the engine uses.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Largest number of I/O threads.
-    pub threads_max: u32,
+    /// Number of I/O threads.
+    pub threads: Threads,
     /// Number of processors that this rank may use; below 1 where ranks outnumber processors.
     pub cpu_share: f64,
 }
@@ -50,7 +50,7 @@ pub fn run<J: Job>(
     let _limited = throttle::work_begins();
     let began = Instant::now();
     let cpu_before = usage_of_process().cpu;
-    let (pool, workers) = Pool::new(settings.threads_max);
+    let (pool, workers) = Pool::new(settings.threads.max());
     let (rank, size) = (mail.comm().rank(), mail.comm().size());
     let context = TaskContext::<J> { pool: &pool, own: None, rank };
     for seed in seeds {
@@ -61,7 +61,8 @@ pub fn run<J: Job>(
         local: Local { job, pool: &pool, listener, mail, rank, undecodable: false },
         reactor: Reactor::new(rank, size, fastrand::u64(..)),
         growth: Growth::new(Site {
-            threads_max: settings.threads_max,
+            threads_max: settings.threads.max(),
+            is_fixed: matches!(settings.threads, Threads::Exactly(_)),
             cpu_share: settings.cpu_share,
             rank: rank.0,
             ranks: size,

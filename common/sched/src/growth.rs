@@ -27,6 +27,35 @@ use ramp::Ramp;
 use sample::Window;
 use steady::Steady;
 
+/// Number of I/O threads of a rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// Number up to a largest one that is worth it, by what is measured.
+    UpTo(u32),
+    /// A number that is known beforehand, since waits would be misread: those for a line to another
+    /// host are of all lengths, and not for a storage that is full; those for the lock of a file in
+    /// memory are not for a storage that could do more.
+    Exactly(u32),
+}
+
+impl Threads {
+    /// Returns the largest number.
+    pub fn max(self) -> u32 {
+        match self {
+            Self::UpTo(max) | Self::Exactly(max) => max,
+        }
+    }
+
+    /// Returns the same with at most that many.
+    #[must_use]
+    pub fn at_most(self, most: u32) -> Self {
+        match self {
+            Self::UpTo(max) => Self::UpTo(max.min(most)),
+            Self::Exactly(number) => Self::Exactly(number.min(most)),
+        }
+    }
+}
+
 /// Decides the number of threads of a rank, from observations at given times.
 #[derive(Debug)]
 pub struct Growth {
@@ -39,6 +68,8 @@ pub struct Growth {
 pub struct Site {
     /// Largest number of threads.
     pub threads_max: u32,
+    /// True where that number is used from the beginning to the end.
+    pub is_fixed: bool,
     /// Number of processors that this rank may use; below 1 where ranks outnumber processors.
     pub cpu_share: f64,
     /// Number of this rank.
@@ -100,7 +131,11 @@ impl Growth {
     /// Returns the number of threads to start with: as many as the CPU can feed, or one where so
     /// many ranks begin together that this alone could overload a server.
     pub fn first(&self) -> u32 {
-        if self.site.is_one_of_many() { 1 } else { self.site.fed_by_cpu() }
+        match self.site {
+            Site { is_fixed: true, threads_max, .. } => threads_max,
+            site if site.is_one_of_many() => 1,
+            site => site.fed_by_cpu(),
+        }
     }
 
     /// Returns the number of threads that are worth their while, where the knee is known.
@@ -119,7 +154,7 @@ impl Growth {
         state: PoolState,
         usage: impl FnOnce() -> Usage,
     ) -> Advice {
-        if self.site.threads_max == 1 {
+        if self.site.threads_max == 1 || self.site.is_fixed {
             return Advice::Keep;
         }
         let moment = Moment { site: &self.site, now, state, usage };

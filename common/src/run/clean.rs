@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::node_errors::agree;
 use super::shared_roots::{SharedRoot, are_shared};
-use super::{announce, close, exit_of, find_stores, threads_max};
+use super::{announce, close, exit_of, find_stores, threads_of_rank};
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -116,7 +116,8 @@ impl Cleaning<'_, '_, '_> {
         let job = CleanJob::new(roots, self.options);
         let is_root = self.session.mail.comm().rank() == Rank::ROOT;
         let seeds = if is_root { job.seeds() } else { Vec::new() };
-        let settings = self.session.settings(threads_max(self.session, self.resolver, self.args));
+        let settings =
+            self.session.settings(threads_of_rank(self.session, self.resolver, self.args));
         let mut counters = engine::run(&job, seeds, self.reporter, self.session.mail, settings);
         let found = reduce(self.session.mail, job.take_staged(), Vec::extend);
         let seeds = found.map_or_else(Vec::new, CleanJob::removals);

@@ -8,7 +8,7 @@ use super::copying::Phase;
 use super::parts::PartLists;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::{SharedRoot, are_shared, lost};
-use super::{announce, close, exit_for, find_stores, named, outputs, select, threads_max};
+use super::{announce, close, exit_for, find_stores, named, outputs, select, threads_of_rank};
 use comm::Rank;
 use comm::collective::gather;
 use lists::staged::{StagedDirectory, StagedFile};
@@ -16,6 +16,7 @@ use ops::compare::options::{CompareOptions, Evidence};
 use ops::compare::root::{CompareRoot, Unsuitable};
 use ops::compare::{CompareJob, CompareTask, seed, unlisted};
 use sched::engine;
+use sched::growth::Threads;
 use store::opening::{OpenAs, Symlinks};
 use types::content::transfer::Transfer;
 use types::error::Side;
@@ -121,7 +122,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let also = (is_root && finds_unlisted).then(unlisted::seed);
     let seeds = opened.seeds().unwrap_or_else(walk).into_iter().chain(also);
     let seeds = seeds.map(Into::into).collect();
-    let threads = threads_max(session, &resolver, args);
+    let threads = threads_of_rank(session, &resolver, args);
     let mut walk = WatchedComparison { job: &mut job, root: &root, selection: &selection, threads };
     let (mut tally, counters) = walk.run(session, seeds, finds_unlisted, &mut reporter);
     let failed = tally.failed;
@@ -143,7 +144,7 @@ struct WatchedComparison<'w, 'c> {
     job: &'w mut CompareJob<'c>,
     root: &'c CompareRoot,
     selection: &'c Selection,
-    threads: u32,
+    threads: Threads,
 }
 
 impl<'c> WatchedComparison<'_, 'c> {
@@ -202,7 +203,7 @@ impl<'c> WatchedComparison<'_, 'c> {
         let trees = trees
             .map(|(side, store)| CheckedTree { store, shown: root.shown(side), side })
             .to_vec();
-        Watched { trees, selection: self.selection, threads_max: self.threads }
+        Watched { trees, selection: self.selection, threads: self.threads }
     }
 
     fn list_again(

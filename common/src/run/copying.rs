@@ -26,6 +26,7 @@ use ops::walk::watch::{Watch, of_tree};
 use ops::walk::{WalkTask, account};
 use sched::counters::Counters;
 use sched::engine;
+use sched::growth::Threads;
 use types::content::transfer::Durable;
 use types::entry::Times;
 use types::error::{Failure, Side};
@@ -46,7 +47,7 @@ pub(super) struct Copying<'r> {
     pub pruning: Option<&'r Pruning>,
     pub stage: Stage,
     /// I/O threads of a rank, at most.
-    pub threads_max: u32,
+    pub threads: Threads,
 }
 
 impl<'r> Copying<'r> {
@@ -105,7 +106,7 @@ impl<'r> Copying<'r> {
         let walk = || roots.flat_map(|(root, index)| root.seeds(index)).collect();
         let named = |seeds: Vec<WalkTask>| seeds.into_iter().map(Into::into).collect();
         let seeds = opened.seeds().map_or_else(walk, named);
-        let settings = session.settings(self.threads_max);
+        let settings = session.settings(self.threads);
         let counters = engine::run(&job, seeds, reporter, session.mail, settings);
         reporter.phase_ended();
         let mut phase = (job.tally(), counters);
@@ -130,7 +131,7 @@ impl<'r> Copying<'r> {
             [source, (&*root.target, &root.shown_target, Side::Target)]
         });
         let trees = trees.map(|(store, shown, side)| CheckedTree { store, shown, side }).collect();
-        Watched { trees, selection: self.selection, threads_max: self.threads_max }
+        Watched { trees, selection: self.selection, threads: self.threads }
     }
 
     /// Sets the directories' own attributes, now that nothing changes below them any more. This
@@ -142,7 +143,7 @@ impl<'r> Copying<'r> {
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Phase {
-        let settings = session.settings(args.threads);
+        let settings = session.settings(Threads::UpTo(args.threads));
         let (blocks, restricted) = directories.into_parts();
         let deletes = self.options.sync.as_ref().is_some_and(|sync| sync.delete);
         let job = FinishJob::new(self.roots, self.options, fatal_errno)
@@ -205,7 +206,7 @@ impl WatchedCopy<'_, '_> {
         let job = self.copying.job(session, None).in_phase(SECOND_LOOKS + self.number);
         let mut job = job.watched(watch);
         let seeds = again.seeds.into_iter().map(Into::into).collect();
-        let settings = session.settings(self.copying.threads_max);
+        let settings = session.settings(self.copying.threads);
         let counters = engine::run(&job, seeds, reporter, session.mail, settings);
         reporter.phase_ended();
         let times = gather(session.mail, &job.take_new_times());

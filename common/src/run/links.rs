@@ -48,7 +48,7 @@ fn copy_files(
     // Temporary names of its own.
     options.job.id = options.job.id.wrapping_add(2);
     let job = Copying { options: &options, ..copying }.job(session, None).after_walk();
-    let settings = session.settings(copying.threads_max);
+    let settings = session.settings(copying.threads);
     let seeds = files.into_iter().map(Into::into).collect();
     let counters = engine::run(&job, seeds, reporter, session.mail, settings);
     reporter.phase_ended();

@@ -78,7 +78,7 @@ pub(super) fn end(
     // After a failure, the attributes of a directory may be missing at the target.
     let has_failed = gather(session.mail, &(phase.0.failed > 0));
     let has_failed = broadcast(session.mail, has_failed.map(|all| all.contains(&true)));
-    let mut removal = Removal::new(session, moving.removal, copying.threads_max, reporter);
+    let mut removal = Removal::new(session, moving.removal, copying.threads, reporter);
     removal.engine(tasks);
     if !has_failed {
         removal.directories();

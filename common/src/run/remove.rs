@@ -10,7 +10,8 @@ use super::node_errors::{RankError, agree, on_this_node};
 use super::outputs::OutputError;
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    announce, close, exit_for, find_stores, list_root, named, outputs, record, select, threads_max,
+    announce, close, exit_for, find_stores, list_root, named, outputs, record, select,
+    threads_of_rank,
 };
 use crate::surface::again;
 use crate::surface::cli::CommonArgs;
@@ -29,6 +30,7 @@ use ops::resolver::StoreResolver;
 use ops::walk::list::collector::Listing;
 use ops::walk::selection::Selection;
 use sched::engine;
+use sched::growth::Threads;
 use types::error::{Failure, Side};
 use types::exit::Exit;
 use types::limits::{FINISH_BATCH_DIRS, REDUCE_PIECE_BYTES};
@@ -110,7 +112,7 @@ fn try_run(
         moves: false,
     };
     let job = RemoveJob::new(&roots, (&selection, &matcher), entries.named.as_ref(), options);
-    let threads = threads_max(session, &resolver, args);
+    let threads = threads_of_rank(session, &resolver, args);
     let began = Instant::now();
     let mut removal = Removal::new(session, &job, threads, reporter);
     let walk = || if is_root { seeds(&roots) } else { Vec::new() };
@@ -280,7 +282,7 @@ fn restore(roots: &[RemoveRoot], options: RemoveOptions, reporter: &mut Reporter
 pub(super) struct Removal<'a, 's, 'c> {
     session: &'a mut Session<'s, 'c>,
     job: &'a RemoveJob<'a>,
-    threads: u32,
+    threads: Threads,
     /// Counts besides the tally of the job.
     pub phase: Phase,
     reporter: &'a mut Reporter,
@@ -299,7 +301,7 @@ impl<'a, 's, 'c> Removal<'a, 's, 'c> {
     pub fn new(
         session: &'a mut Session<'s, 'c>,
         job: &'a RemoveJob<'a>,
-        threads: u32,
+        threads: Threads,
         reporter: &'a mut Reporter,
     ) -> Self {
         Self { session, job, threads, phase: Phase::default(), reporter }

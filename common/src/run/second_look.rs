@@ -17,6 +17,7 @@ use ops::walk::packed::RootedPath;
 use ops::walk::selection::Selection;
 use ops::walk::watch::{Known, Watch, of_tree, tree_of};
 use sched::engine;
+use sched::growth::Threads;
 use store::opening::Symlinks;
 use types::entry::Time;
 use types::error::Side;
@@ -28,7 +29,7 @@ pub(super) struct Watched<'w> {
     /// Filters of the walk.
     pub selection: &'w Selection,
     /// I/O threads of a rank, at most.
-    pub threads_max: u32,
+    pub threads: Threads,
 }
 
 /// Directories that are listed again.
@@ -105,7 +106,7 @@ fn check(
     reporter: &mut Reporter,
 ) -> Found {
     let job = CheckJob::new(walk.trees.clone(), walk.selection, verdict);
-    let settings = session.settings(walk.threads_max);
+    let settings = session.settings(walk.threads);
     let counters = engine::run(&job, listed.into_tasks(), reporter, session.mail, settings);
     reporter.phase_ended();
     phase.0.add(&job.tally());

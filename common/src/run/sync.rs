@@ -35,6 +35,7 @@ use ops::walk::dir_ref::Trees;
 use ops::walk::selection::Selection;
 use sched::counters::Counters;
 use sched::engine;
+use sched::growth::Threads;
 use store::opening::Symlinks;
 use types::error::Side;
 use types::exit::Exit;
@@ -151,7 +152,7 @@ impl<'r> Sync<'r, '_, '_> {
         options.job.id = options.job.id.wrapping_add(1);
         let copying = Copying { options: &options, stage: Stage::AfterDeletion, ..self.copying };
         let job = copying.job(self.session, None);
-        let settings = self.session.settings(copying.threads_max);
+        let settings = self.session.settings(copying.threads);
         let seeds = seeds.into_iter().map(Into::into).collect();
         let counters = engine::run(&job, seeds, reporter, self.session.mail, settings);
         reporter.phase_ended();
@@ -245,7 +246,7 @@ impl<'r> Sync<'r, '_, '_> {
         tasks: Vec<WalkTask>,
         reporter: &mut Reporter,
     ) -> Counters {
-        let settings = self.session.settings(self.args.threads);
+        let settings = self.session.settings(Threads::UpTo(self.args.threads));
         let seeds = tasks.into_iter().map(DeleteTask::Walk).collect();
         let mut counters = engine::run(job, seeds, reporter, self.session.mail, settings);
         let kept = gather(self.session.mail, &job.kept());

@@ -8,7 +8,7 @@ use super::manifest::Manifest;
 use super::node_errors::agree;
 use super::resume::{self, Found, ResumeState};
 use super::shared_roots::{SharedRoot, are_shared, lost};
-use super::{find_stores, links, manifest, moving, named, record, select, threads_max, verify};
+use super::{find_stores, links, manifest, moving, named, record, select, threads_of_rank, verify};
 use crate::surface::again;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
@@ -158,7 +158,7 @@ fn course<T: Transfer>(
         moving: moving.as_ref(),
         pruning: options.prune_empty_dirs.then_some(&pruning),
         stage: Stage::Walk,
-        threads_max: threads_max(session, &resolver, args),
+        threads: threads_of_rank(session, &resolver, args),
     };
     let (verdict, (mut tally, counters)) = resume_state.during(session, &roots, |session| {
         let what = (&plan, &opened, folded, &resume_state);

@@ -11,7 +11,7 @@ use super::buckets;
 use super::copying::Phase;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::lost;
-use super::{announce, close, exit_for, find_stores, named, select, threads_max};
+use super::{announce, close, exit_for, find_stores, named, select, threads_of_rank};
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
@@ -29,6 +29,7 @@ use ops::walk::listed::{CheckedTree, Listed};
 use ops::walk::selection::Selection;
 use ops::walk::watch::Watch;
 use sched::engine;
+use sched::growth::Threads;
 use store::opening::Symlinks;
 use types::entry::Time;
 use types::error::Side;
@@ -97,7 +98,7 @@ fn course(
         header(session, &shown, args, &mut reporter);
     }
     let collector = ListCollector::new(&options, part);
-    let threads = threads_max(session, &resolver, args);
+    let threads = threads_of_rank(session, &resolver, args);
     let began = Instant::now();
     let (mut tally, counters) = match &input {
         Input::Trees(roots) => {
@@ -148,7 +149,7 @@ struct WatchedWalk<'w> {
     request: &'w WalkRequest,
     selection: &'w Selection,
     collector: &'w ListCollector,
-    threads: u32,
+    threads: Threads,
 }
 
 impl WatchedWalk<'_> {
@@ -191,7 +192,7 @@ impl WatchedWalk<'_> {
             let (store, shown) = (&*root.source, &root.shown[..]);
             [Side::Source, Side::Target].map(|side| CheckedTree { store, shown, side })
         });
-        Watched { trees: trees.collect(), selection: self.selection, threads_max: self.threads }
+        Watched { trees: trees.collect(), selection: self.selection, threads: self.threads }
     }
 
     fn list_again(

@@ -14,6 +14,7 @@ use ops::compare::{self, CompareJob};
 use ops::walk::selection::Selection;
 use posix::PosixStore;
 use sched::engine::{self, Settings};
+use sched::growth::Threads;
 use sched::job::Listener;
 use store::Store;
 use store::faulty::{Faults, FaultyStore};
@@ -84,7 +85,7 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
         let job = CompareJob::new(&root, &options, &selection, None, rank);
         let first = compare::seed(&root).into();
         let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
-        let settings = Settings { threads_max: 2, cpu_share: 2.0 };
+        let settings = Settings { threads: Threads::UpTo(2), cpu_share: 2.0 };
         let mut ear = Ear::default();
         engine::run(&job, seeds, &mut ear, &mut Mailbox::new(comm), settings);
         (job.tally(), ear.0)

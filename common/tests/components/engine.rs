@@ -9,6 +9,7 @@ use comm::{Comm, Rank, threads};
 use sched::context::TaskContext;
 use sched::counters::Counters;
 use sched::engine::{self, Settings};
+use sched::growth::Threads;
 use sched::job::{Job, Listener};
 
 /// A task: how many levels are below it, and how long it sleeps.
@@ -112,7 +113,8 @@ fn run(ranks: u32, threads_max: u32, job: impl Fn() -> TreeJob + Sync, seed: Tas
         let job = job();
         let mut sum = Sum::default();
         let seeds = if is_root { vec![seed] } else { Vec::new() };
-        let settings = Settings { threads_max, cpu_share: f64::from(threads_max) };
+        let settings =
+            Settings { threads: Threads::UpTo(threads_max), cpu_share: f64::from(threads_max) };
         let counters = engine::run(&job, seeds, &mut sum, mail, settings);
         let runs = job.runs.load(Ordering::SeqCst);
         (runs, job.discarded.load(Ordering::SeqCst), sum.0, counters)

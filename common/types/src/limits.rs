@@ -90,6 +90,22 @@ pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
 /// CPU, is what they wait for.
 pub const THREADS: u32 = 32;
 
+/// Threads of a rank that uses other hosts: with the requests of each, they fill a line of 1 GB/s
+/// and 20 ms, and agents limit by themselves how many they serve at a time.
+const LINE_THREADS: u32 = 16;
+
+/// Least number of these threads where a job has many ranks.
+const LINE_THREADS_MIN: u32 = 4;
+
+/// Number of these threads that all ranks of a job have together, at most, unless each has the
+/// least number.
+const LINE_THREADS_OF_JOB: u32 = 1024;
+
+/// Returns the number of threads of each rank of a job that uses other hosts.
+pub fn threads_of_line(ranks: u32) -> u32 {
+    (LINE_THREADS_OF_JOB / ranks.max(1)).clamp(LINE_THREADS_MIN, LINE_THREADS)
+}
+
 /// Largest accepted number of I/O threads of a rank.
 pub const THREADS_MAX: u32 = 1024;
 
@@ -696,14 +712,16 @@ pub const NAMES_REQUESTED_AHEAD: usize = REMOTE_BUNDLE_REQUESTS;
 /// Names whose extended attributes are requested together: several messages, since nothing else is
 /// done with most of them.
 pub const NAMES_OF_XATTRS_AHEAD: usize = 4 * REMOTE_BUNDLE_REQUESTS;
-/// Small files of a thread that are on their way to another host: two messages, so that one is
-/// gathered while the other one travels.
-pub const FILES_ON_THEIR_WAY: usize = 2 * REMOTE_BUNDLE_REQUESTS;
-/// Content in bytes of these files: as much as two messages have.
+/// Small files of a thread that are on their way to another host: some messages, so that one is
+/// gathered while others travel.
+pub const FILES_ON_THEIR_WAY: usize = 4 * REMOTE_BUNDLE_REQUESTS;
+/// Content in bytes of these files: as much as two large messages have.
 pub const BYTES_ON_THEIR_WAY: u64 = 2 * REMOTE_BUNDLE_BYTES_MAX as u64;
 /// Requests, or answers, in bytes that travel in one message together: a few files of
 /// [`REMOTE_WHOLE_BYTES_MAX`], and no more than what a thread holds anyway.
 pub const REMOTE_BUNDLE_BYTES_MAX: usize = 512 << 10;
+/// Size of the pipes to and from ssh in bytes: the largest one that users may have (pipe(7)).
+pub const REMOTE_PIPE_BYTES: usize = 1 << 20;
 /// Age up to which an answer about a path is used that was fetched with another one, before the job
 /// begins: what is opened later is compared with it.
 pub const REMOTE_ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
@@ -722,8 +740,8 @@ pub const REMOTE_RANKS_AT_ONCE: u32 = 4;
 /// Connections of each rank to another host, at most.
 pub const REMOTE_CONNECTIONS: u32 = 4;
 /// Content of requests in progress on a connection to an agent, in bytes, from which on another one
-/// is opened: more than the small files of 32 threads, and as much as 800 MB/s have on their way
-/// for 20 ms.
+/// is opened: as much as the small files of 16 threads, and as 800 MB/s have on their way for
+/// 20 ms.
 pub const REMOTE_BYTES_OF_CONNECTION: usize = 16 << 20;
 /// Requests in progress on a connection to an SFTP server, which does one after the other, from
 /// which on another one is opened.

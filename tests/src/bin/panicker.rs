@@ -9,6 +9,7 @@ use common::surface::cli::CommonArgs;
 use common::surface::session::{self, ToolArgs};
 use sched::context::TaskContext;
 use sched::engine::{self, Settings};
+use sched::growth::Threads;
 use sched::job::{Job, Listener};
 use serde::{Deserialize, Serialize};
 use types::exit::Exit;
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
             let joined = std::thread::spawn(|| panic!("the test's own panic")).join();
             joined.expect("the thread does not panic");
         }
-        let settings = Settings { threads_max: 2, cpu_share: 2.0 };
+        let settings = Settings { threads: Threads::UpTo(2), cpu_share: 2.0 };
         let job = Panicker { panics: here };
         let _ = engine::run(&job, vec![()], &mut Deaf, session.mail, settings);
         Exit::Ok

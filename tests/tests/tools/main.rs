@@ -79,6 +79,7 @@ mod sync_single;
 mod system_faults;
 mod telling;
 mod things_of_jobs;
+mod thread_numbers;
 mod tidy;
 mod time_ranges;
 mod transfer;

@@ -255,6 +255,11 @@ impl Hosts {
         Self(reach.into_iter().map(&mut host).collect())
     }
 
+    /// Returns whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether any of them has an agent.
     pub fn has_agents(&self) -> bool {
         self.0.iter().any(|(_, host)| matches!(host, Reached::Agent(_)))

@@ -121,7 +121,8 @@ impl<'s> Simulation<'s> {
     fn new(scene: &'s Scene, fixed: Option<u32>) -> Self {
         let rank = |rank| {
             let (cpu_share, ranks) = (scene.cpu_share, scene.ranks);
-            let growth = Growth::new(Site { threads_max: 32, cpu_share, rank, ranks });
+            let growth =
+                Growth::new(Site { threads_max: 32, is_fixed: false, cpu_share, rank, ranks });
             let threads = fixed.unwrap_or(growth.first());
             SimRank { growth, threads, working: 0, usage: Usage::default() }
         };

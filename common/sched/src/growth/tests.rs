@@ -181,3 +181,15 @@ fn a_short_job_is_not_bound_by_its_beginning() {
         assert!(own.rate >= 0.9 * best, "{begins} ms, {varies}: {own:?}, fixed {fixed:.0?}");
     }
 }
+
+#[test]
+fn a_number_that_is_set_is_used_from_the_beginning_and_nothing_is_measured() {
+    let site = Site { threads_max: 16, is_fixed: true, cpu_share: 2.0, rank: 0, ranks: 64 };
+    let mut growth = Growth::new(site);
+    assert_eq!(growth.first(), 16);
+    let state = PoolState { threads: 16, idle: 0, queued: 100, large_transfers: 0 };
+    for at in 1..1000 {
+        let advice = growth.advise(at * MS, state, || panic!("it is not needed"));
+        assert_eq!(advice, Advice::Keep);
+    }
+}

@@ -18,6 +18,7 @@ use posix::PosixStore;
 use remote::host::Host;
 use remote::store::RemoteStore;
 use sched::engine::{self, Settings};
+use sched::growth::Threads;
 use sched::job::Listener;
 use store::Store;
 use store::opening::OpenAs;
@@ -106,7 +107,7 @@ fn small_files_are_compared_by_few_messages() {
             let root = CompareRoot::of_stores(here(source.path()), opened(&host, target.path()));
             let selection = Selection::all();
             let job = CompareJob::new(&root, &options, &selection, None, Rank::ROOT);
-            let settings = Settings { threads_max: 2, cpu_share: 2.0 };
+            let settings = Settings { threads: Threads::UpTo(2), cpu_share: 2.0 };
             let seeds = vec![compare::seed(&root).into()];
             engine::run(&job, seeds, &mut Deaf, &mut Mailbox::new(comm), settings);
             job.tally()

@@ -11,6 +11,7 @@ use ops::walk::WalkTask;
 use ops::walk::dir_ref::DirRef;
 use ops::walk::selection::Selection;
 use sched::engine::{self, Settings};
+use sched::growth::Threads;
 use sched::job::Listener;
 use store::Store;
 use types::error::Failure;
@@ -47,7 +48,7 @@ pub fn job_outcomes(
         let job = CopyJob::new(&roots, options, &selection, None, rank).verified_by(next);
         let first: CopyTask = WalkTask::List(Arc::new(DirRef::root_of(0))).into();
         let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
-        let settings = Settings { threads_max: 3, cpu_share: 3.0 };
+        let settings = Settings { threads: Threads::UpTo(3), cpu_share: 3.0 };
         let mut ear = Ear::default();
         engine::run(&job, seeds, &mut ear, &mut Mailbox::new(comm), settings);
         (job.tally(), ear.0)
