@@ -90,20 +90,17 @@ pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
 /// CPU, is what they wait for.
 pub const THREADS: u32 = 32;
 
-/// Threads of a rank that uses other hosts: with the requests of each, they fill a line of 1 GB/s
-/// and 20 ms, and agents limit by themselves how many they serve at a time.
-const LINE_THREADS: u32 = 16;
-
-/// Least number of these threads where a job has many ranks.
-const LINE_THREADS_MIN: u32 = 4;
-
-/// Number of these threads that all ranks of a job have together, at most, unless each has the
-/// least number.
+/// Threads of all ranks of a job that uses other hosts, at most, unless each rank has the least
+/// number.
 const LINE_THREADS_OF_JOB: u32 = 1024;
 
-/// Returns the number of threads of each rank of a job that uses other hosts.
+/// Least number of these threads of each rank.
+const LINE_THREADS_MIN: u32 = 4;
+
+/// Returns the largest number of threads of each rank of a job that uses other hosts. The agents
+/// there limit by themselves how many requests they serve at a time.
 pub fn threads_of_line(ranks: u32) -> u32 {
-    (LINE_THREADS_OF_JOB / ranks.max(1)).clamp(LINE_THREADS_MIN, LINE_THREADS)
+    (LINE_THREADS_OF_JOB / ranks.max(1)).max(LINE_THREADS_MIN)
 }
 
 /// Largest accepted number of I/O threads of a rank.
@@ -740,8 +737,8 @@ pub const REMOTE_RANKS_AT_ONCE: u32 = 4;
 /// Connections of each rank to another host, at most.
 pub const REMOTE_CONNECTIONS: u32 = 4;
 /// Content of requests in progress on a connection to an agent, in bytes, from which on another one
-/// is opened: as much as the small files of 16 threads, and as 800 MB/s have on their way for
-/// 20 ms.
+/// is opened: more than most small files of 32 threads, and as much as 800 MB/s have on their way
+/// for 20 ms.
 pub const REMOTE_BYTES_OF_CONNECTION: usize = 16 << 20;
 /// Requests in progress on a connection to an SFTP server, which does one after the other, from
 /// which on another one is opened.

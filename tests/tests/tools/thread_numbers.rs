@@ -24,7 +24,7 @@ fn another_host_is_used_by_all_threads_from_the_beginning() {
         let mut copy = through(&sshd, 1, "dcp");
         run(copy.args(["-v", "-a"]).args(more).arg(path("source")).arg(there(&path(to)))).expect(0)
     };
-    assert_eq!(threads(&copy(&[], "all")), "16/16");
+    assert_eq!(threads(&copy(&[], "all")), "32/32");
     assert_eq!(threads(&copy(&["--threads=3"], "three")), "3/3");
 }
 
