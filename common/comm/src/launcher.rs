@@ -60,6 +60,17 @@ pub fn detect(get: impl Fn(&str) -> Option<String>) -> Launch {
     }
 }
 
+/// Variables with the number of processes of this node: of Hydra, Open MPI, and PALS.
+const LOCAL_COUNTS: [&str; 3] =
+    ["MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "PALS_LOCAL_SIZE"];
+
+/// Returns whether the launcher's variables, which `get` reads, tell that all ranks are on this
+/// node.
+pub fn is_one_node(get: impl Fn(&str) -> Option<String>, ranks: u32) -> bool {
+    let count = |name: &str| get(name)?.parse::<u32>().ok();
+    LOCAL_COUNTS.iter().find_map(|name| count(name)) == Some(ranks)
+}
+
 /// Checks that this process may start working: it must not where the launcher started several
 /// processes and MPI sees one.
 ///
@@ -97,9 +108,25 @@ mod tests {
     use super::*;
 
     fn launch(vars: &[(&str, &str)]) -> Launch {
+        detect(get(vars))
+    }
+
+    fn get(vars: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
         let vars: Vec<(String, String)> =
             vars.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        detect(move |name| vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
+        move |name| vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+
+    #[test]
+    fn ranks_are_on_one_node_where_the_launcher_says_so() {
+        for (vars, is_one) in [
+            (&[("MPI_LOCALNRANKS", "4")][..], true),
+            (&[("MPI_LOCALNRANKS", "2")], false),
+            (&[("OMPI_COMM_WORLD_LOCAL_SIZE", "4"), ("OMPI_COMM_WORLD_SIZE", "4")], true),
+            (&[("PMI_SIZE", "4")], false),
+        ] {
+            assert_eq!(is_one_node(get(vars), 4), is_one, "{vars:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use ::mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Source};
 use ::mpi::{Threading, ffi};
 
 use super::mailbox::{Nap, leave_in_time};
-use super::{Comm, Rank};
+use super::{Comm, Rank, launcher};
 use host::identity;
 use types::exit::Exit;
 use types::limits;
@@ -185,18 +185,10 @@ impl Comm for MpiComm {
             leave_in_time(self);
             std::thread::sleep(nap.next_nap());
         }
-        if self.is_on_several_nodes() {
+        if self.size() > 1 && !launcher::is_one_node(|name| std::env::var(name).ok(), self.size()) {
             let_connections_settle();
         }
         leave_at_last(self.rank(), exit);
-    }
-}
-
-impl MpiComm {
-    /// Returns whether ranks need a network to reach each other. All ranks must call it.
-    fn is_on_several_nodes(&self) -> bool {
-        let (rank, size) = (self.world.rank(), self.world.size());
-        size > 1 && self.world.split_shared(rank).size() < size
     }
 }
 
