@@ -37,6 +37,8 @@ def environment(url):
         # The null server keeps nothing that could be looked at afterwards.
         "RCLONE_CONFIG_S3_NO_HEAD": "true",
         "RCLONE_CONFIG_S3_NO_CHECK_BUCKET": "true",
+        # What the null server lists.
+        "RCLONE_CONFIG_S3_LIST_VERSION": "2",
     }
 
 
@@ -83,7 +85,7 @@ def flat_prefix(peers):
             "dwalk": peers.ours("dwalk", "-q", source),
             "dwalk, 4 ranks": peers.ours("dwalk", "-q", source, ranks=4),
             "s5cmd ls": peers.other("s5cmd", "ls", f"{source}/*"),
-            "rclone size": peers.other("rclone", "size", "s3:full"),
+            "rclone size": peers.other("rclone", "size", "s3:full/t/"),
             "aws s3 ls": peers.other("aws", "s3", "ls", f"{source}/"),
         }
         yield held("List of 200,000 keys of one prefix", service, listing, server, url, entries=200_000)
@@ -93,7 +95,7 @@ def flat_prefix(peers):
             "dsync -D --size-only, 4 ranks": peers.ours("dsync", *sizes, ranks=4),
             "s5cmd sync --delete --size-only": peers.other(
                 "s5cmd", "sync", "--delete", "--size-only", f"{source}/*", f"{target}/"),
-            "rclone sync --size-only": peers.other("rclone", "-q", "sync", "--size-only", "s3:full/t", "s3:same/t"),
+            "rclone sync --size-only": peers.other("rclone", "-q", "sync", "--size-only", "s3:full/t/", "s3:same/t/"),
             "aws s3 sync --delete --size-only": peers.other(
                 "aws", "s3", "sync", "--only-show-errors", "--delete", "--size-only", source, target),
         }
