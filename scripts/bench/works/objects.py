@@ -79,7 +79,7 @@ def small(peers, work, service, server, target):
 def flat_prefix(peers):
     """Keys of one prefix, where a page has 1,000 of them; in two buckets that are equal."""
     server = null_with_keys(peers, 200_000, "--latency-us=20000")
-    source, target, service = "s3://full/t", "s3://same/t", "null server, 20 ms per request"
+    source, target, service = "s3://full/t", "s3://same/t", "20 ms per request"
     with server as url:
         listing = {
             "dwalk": peers.ours("dwalk", "-q", source),
@@ -99,7 +99,7 @@ def flat_prefix(peers):
             "aws s3 sync --delete --size-only": peers.other(
                 "aws", "s3", "sync", "--only-show-errors", "--delete", "--size-only", source, target),
         }
-        title = "Synchronise 200,000 keys of one prefix without changes"
+        title = "Synchronise 200,000 keys without changes"
         yield held(title, service, nothing_to_do, server, url, entries=200_000)
 
 
