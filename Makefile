@@ -45,12 +45,14 @@ dist: setup
 install: dist
 	scripts/install.sh $(TARGET_DIR)/dist "$(DESTDIR)$(PREFIX)" $(TOOLS)
 
-# A test that fails does not keep the others from running.
+# A test that fails does not keep the others from running. Tests are in libraries and in two binaries; the programs
+# and the documentation have none, and asking for them builds all programs a second time.
 CARGO_TEST = $(CARGO) test --profile checked --locked --workspace --no-fail-fast
+ALL_TESTS = --lib --test components --test tools
 export SUITE_MPIEXEC = $(MPIEXEC) $(MPIEXEC_FLAGS)
 
 test: setup-test test-programs
-	$(CARGO_TEST)
+	$(CARGO_TEST) $(ALL_TESTS)
 
 # All that is checked before a change is submitted.
 check: lint test
@@ -62,7 +64,7 @@ test-tools: test-programs
 # All tests as an ordinary user, where root runs this, in a directory whose path is no plain word.
 AS_USER ?=
 test-as-user: test-programs
-	$(CARGO_TEST) --no-run --message-format=json | scripts/test_as_user.sh $(TARGET_DIR) $(AS_USER)
+	$(CARGO_TEST) $(ALL_TESTS) --no-run --message-format=json | scripts/test_as_user.sh $(TARGET_DIR) $(AS_USER)
 
 # What the tests of the tools start.
 test-programs: setup-test
