@@ -143,7 +143,7 @@ impl<'r> Copying<'r> {
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Phase {
-        let settings = session.settings(Threads::UpTo(args.threads));
+        let settings = session.settings(self.threads.at_most(args.threads));
         let (blocks, restricted) = directories.into_parts();
         let deletes = self.options.sync.as_ref().is_some_and(|sync| sync.delete);
         let job = FinishJob::new(self.roots, self.options, fatal_errno)

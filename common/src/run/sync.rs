@@ -35,7 +35,6 @@ use ops::walk::dir_ref::Trees;
 use ops::walk::selection::Selection;
 use sched::counters::Counters;
 use sched::engine;
-use sched::growth::Threads;
 use store::opening::Symlinks;
 use types::error::Side;
 use types::exit::Exit;
@@ -246,7 +245,8 @@ impl<'r> Sync<'r, '_, '_> {
         tasks: Vec<WalkTask>,
         reporter: &mut Reporter,
     ) -> Counters {
-        let settings = self.session.settings(Threads::UpTo(self.args.threads));
+        let threads = self.copying.threads.at_most(self.args.threads);
+        let settings = self.session.settings(threads);
         let seeds = tasks.into_iter().map(DeleteTask::Walk).collect();
         let mut counters = engine::run(job, seeds, reporter, self.session.mail, settings);
         let kept = gather(self.session.mail, &job.kept());
