@@ -61,8 +61,7 @@ pub fn run<J: Job>(
         local: Local { job, pool: &pool, listener, mail, rank, undecodable: false },
         reactor: Reactor::new(rank, size, fastrand::u64(..)),
         growth: Growth::new(Site {
-            threads_max: settings.threads.max(),
-            is_fixed: matches!(settings.threads, Threads::Exactly(_)),
+            threads: settings.threads,
             cpu_share: settings.cpu_share,
             rank: rank.0,
             ranks: size,

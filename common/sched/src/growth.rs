@@ -66,10 +66,8 @@ pub struct Growth {
 /// Place of a rank in its job and on its node.
 #[derive(Debug, Clone, Copy)]
 pub struct Site {
-    /// Largest number of threads.
-    pub threads_max: u32,
-    /// True where that number is used from the beginning to the end.
-    pub is_fixed: bool,
+    /// Number of threads.
+    pub threads: Threads,
     /// Number of processors that this rank may use; below 1 where ranks outnumber processors.
     pub cpu_share: f64,
     /// Number of this rank.
@@ -125,16 +123,16 @@ impl Growth {
 
     /// Sets the largest number of threads, since the system refuses more.
     pub fn limit(&mut self, threads_max: u32) {
-        self.site.threads_max = threads_max.max(1);
+        self.site.threads = self.site.threads.at_most(threads_max.max(1));
     }
 
     /// Returns the number of threads to start with: as many as the CPU can feed, or one where so
     /// many ranks begin together that this alone could overload a server.
     pub fn first(&self) -> u32 {
-        match self.site {
-            Site { is_fixed: true, threads_max, .. } => threads_max,
-            site if site.is_one_of_many() => 1,
-            site => site.fed_by_cpu(),
+        match self.site.threads {
+            Threads::Exactly(number) => number,
+            Threads::UpTo(_) if self.site.is_one_of_many() => 1,
+            Threads::UpTo(_) => self.site.fed_by_cpu(),
         }
     }
 
@@ -154,7 +152,7 @@ impl Growth {
         state: PoolState,
         usage: impl FnOnce() -> Usage,
     ) -> Advice {
-        if self.site.threads_max == 1 || self.site.is_fixed {
+        if matches!(self.site.threads, Threads::Exactly(_) | Threads::UpTo(1)) {
             return Advice::Keep;
         }
         let moment = Moment { site: &self.site, now, state, usage };
@@ -181,7 +179,7 @@ impl Growth {
 impl Site {
     /// Returns the number of threads that the CPU can feed.
     fn fed_by_cpu(&self) -> u32 {
-        (self.cpu_share.ceil() as u32).clamp(1, self.threads_max)
+        (self.cpu_share.ceil() as u32).clamp(1, self.threads.max())
     }
 
     /// Returns true where so many ranks act together that each must be careful.

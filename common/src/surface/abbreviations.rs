@@ -8,6 +8,9 @@ use clap::{Arg, Command};
 
 use super::foreign;
 
+/// Options that the parser itself adds.
+const OF_PARSER: [&str; 2] = ["help", "version"];
+
 /// Options that must be written in full: what deletes is not guessed.
 const WRITTEN_IN_FULL: [&str; 3] = ["delete", "remove-source", "clean"];
 
@@ -44,7 +47,7 @@ fn split(argument: &OsStr) -> Option<(&str, &[u8])> {
 fn whole_name(typed: &str, command: &Command) -> Result<Option<String>, Ambiguous> {
     let is_name = |arg: &Arg| names(arg).any(|name| name == typed);
     let is_known = command.get_arguments().any(is_name)
-        || ["help", "version"].contains(&typed)
+        || OF_PARSER.contains(&typed)
         || foreign::instead(&format!("--{typed}"), command).is_some();
     if is_known {
         return Ok(None);
@@ -52,9 +55,8 @@ fn whole_name(typed: &str, command: &Command) -> Result<Option<String>, Ambiguou
     let meant = |arg| names(arg).find(|name| name.starts_with(typed)).map(str::to_owned);
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
     let mut candidates: Vec<_> = shown.filter_map(meant).collect();
-    candidates.extend(
-        ["help", "version"].map(str::to_owned).into_iter().filter(|name| name.starts_with(typed)),
-    );
+    let of_parser = OF_PARSER.into_iter().filter(|name| name.starts_with(typed));
+    candidates.extend(of_parser.map(str::to_owned));
     if candidates.len() > 1 {
         return Err(Ambiguous { typed: typed.to_owned(), candidates });
     }

@@ -109,13 +109,13 @@ impl Ramp {
             self.latency_least =
                 Some(self.latency_least.map_or(sample.latency, |least| least.min(sample.latency)));
         }
-        if state.threads >= site.threads_max {
+        if state.threads >= site.threads.max() {
             return Step::Settle(Knee { threads: state.threads, latency: sample.latency });
         }
         if state.queued == 0 {
             return self.observe_anew(now, usage, Advice::Divide);
         }
-        let threads = (state.threads * factor).min(site.threads_max);
+        let threads = (state.threads * factor).min(site.threads.max());
         let threads = threads.min(state.threads + state.queued);
         self.before = Some(sample);
         let begun = u64::from(threads - state.threads);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use host::process::Usage;
 
-use super::{Advice, Growth, PoolState, Site};
+use super::{Advice, Growth, PoolState, Site, Threads};
 
 /// Server that does a number of operations at a time, and queues the others.
 #[derive(Debug, Clone, Copy)]
@@ -121,8 +121,7 @@ impl<'s> Simulation<'s> {
     fn new(scene: &'s Scene, fixed: Option<u32>) -> Self {
         let rank = |rank| {
             let (cpu_share, ranks) = (scene.cpu_share, scene.ranks);
-            let growth =
-                Growth::new(Site { threads_max: 32, is_fixed: false, cpu_share, rank, ranks });
+            let growth = Growth::new(Site { threads: Threads::UpTo(32), cpu_share, rank, ranks });
             let threads = fixed.unwrap_or(growth.first());
             SimRank { growth, threads, working: 0, usage: Usage::default() }
         };

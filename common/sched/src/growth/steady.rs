@@ -211,8 +211,8 @@ impl Steady {
             FALL => self.threads.saturating_sub(self.step(site, number, self.falls.min(1))),
             _ => self.threads,
         };
-        self.threads = self.threads.min(site.threads_max);
-        let threads = threads.clamp(1, site.threads_max);
+        self.threads = self.threads.min(site.threads.max());
+        let threads = threads.clamp(1, site.threads.max());
         self.tried = (threads != self.threads).then_some(threads);
         Advice::Use(threads)
     }

@@ -184,7 +184,7 @@ fn a_short_job_is_not_bound_by_its_beginning() {
 
 #[test]
 fn a_number_that_is_set_is_used_from_the_beginning_and_nothing_is_measured() {
-    let site = Site { threads_max: 16, is_fixed: true, cpu_share: 2.0, rank: 0, ranks: 64 };
+    let site = Site { threads: Threads::Exactly(16), cpu_share: 2.0, rank: 0, ranks: 64 };
     let mut growth = Growth::new(site);
     assert_eq!(growth.first(), 16);
     let state = PoolState { threads: 16, idle: 0, queued: 100, large_transfers: 0 };
