@@ -12,13 +12,14 @@ use rustix::fs::{Dir, Mode, OFlags, ioctl_getflags};
 
 use super::calls::openat;
 use super::pil4dfs::is_made_up;
-use super::{attributes, kinds, resolve};
+use super::{attributes, resolve};
 use store::opening::Symlinks;
 use types::entry::Kind;
+use types::file_systems;
 use types::path::Name;
 
 /// Types of file systems that are always case-insensitive.
-const FOLDING_SYSTEMS: [u64; 2] = [kinds::MSDOS, kinds::EXFAT];
+const FOLDING_SYSTEMS: [u64; 2] = [file_systems::MSDOS, file_systems::EXFAT];
 
 /// Flag of a case-insensitive directory (`FS_CASEFOLD_FL` in linux/fs.h).
 const FOLDING_FLAG: u32 = 0x4000_0000;

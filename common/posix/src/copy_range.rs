@@ -7,8 +7,8 @@ use rustix::fs::copy_file_range;
 use rustix::io::{Errno, retry_on_intr};
 
 use super::failed::failed;
-use super::kinds::TMPFS;
 use types::error::{Op, Result};
+use types::file_systems::TMPFS;
 
 /// Copies into the files of a store, until one turns out to be impossible.
 pub(super) struct CopyRange {

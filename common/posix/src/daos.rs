@@ -10,10 +10,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::fstat;
 
-use super::kinds::FUSE;
 use super::pil4dfs::is_made_up;
 use host::mounts;
 use types::attributes::keep::{XattrChoice, XattrFilter};
+use types::file_systems::FUSE;
 
 /// Default chunk size in bytes, where the file system does not tell it (`DFS_DEFAULT_CHUNK_SIZE`).
 const CHUNK_BYTES: u64 = 1 << 20;

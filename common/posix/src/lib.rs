@@ -15,7 +15,6 @@ mod dir;
 mod direct;
 mod failed;
 mod file;
-mod kinds;
 mod lustre;
 mod new_files;
 mod pil4dfs;
@@ -49,6 +48,7 @@ use types::attributes::keep::XattrFilter;
 use types::content::transfer::Transfer;
 use types::entry::Metadata;
 use types::error::{Cause, Op, Result};
+use types::file_systems;
 use types::limits;
 use types::operand::lineage::Lineage;
 use types::operand::root_view;
@@ -202,7 +202,8 @@ impl PosixStore {
 
     /// Returns whether the whole tree is in memory, with all that is mounted below its root.
     pub fn is_in_memory(&self) -> bool {
-        let is_of_memory = self.system.is_some_and(|it| [kinds::TMPFS, kinds::RAMFS].contains(&it));
+        let is_of_memory =
+            self.system.is_some_and(|it| [file_systems::TMPFS, file_systems::RAMFS].contains(&it));
         is_of_memory && self.mounts_below(None).is_empty()
     }
 

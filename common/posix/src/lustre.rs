@@ -12,11 +12,11 @@ use rustix::io::Errno;
 
 use super::calls::{fstatfs, openat};
 use super::failed::failed;
-use super::kinds::LUSTRE;
 use super::{Shared, attributes, resolve};
 use store::NewFile;
 use store::opening::Symlinks;
 use types::error::{Op, Result};
+use types::file_systems::LUSTRE;
 use types::lustre::layout::Layout;
 use types::lustre::stripe_policy::StripePolicy;
 use types::path::{self, Name};

@@ -1,7 +1,7 @@
 //! File systems whose clients fetch attributes ahead for one thread: the one that inspects the
 //! names of a directory in the order in which it reads them.
 
-use super::kinds::LUSTRE;
+use types::file_systems::LUSTRE;
 
 /// Types (statfs(2)), with their names.
 ///

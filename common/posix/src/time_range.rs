@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::fs::Mode;
 
 use super::calls::openat;
-use super::kinds::{BCACHEFS, BTRFS, EXFAT, EXT, F2FS, MSDOS, RAMFS, TMPFS, XFS, ZFS};
 use super::resolve::DIRECTORY;
+use types::file_systems::{BCACHEFS, BTRFS, EXFAT, EXT, F2FS, MSDOS, RAMFS, TMPFS, XFS, ZFS};
 use types::outcome::compare::TimeRange;
 
 /// Types that store all times to the nanosecond.

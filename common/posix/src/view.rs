@@ -11,17 +11,18 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 
 use super::calls::{fstatfs, openat};
-use super::kinds;
 use super::resolve::UP;
 use host::mounts::{self, Mount};
 use host::process::machine_id;
 use types::entry::Time;
+use types::file_systems;
 use types::limits::LINEAGE_DIRECTORIES_MAX;
 use types::operand::root_view::{RootView, Seen, is_known_by_origin};
 
 /// Types whose file system ID (`f_fsid`) is made of what is on the disk, or by chance; others make
 /// it of the device number on this node.
-const NUMBERED: [u64; 4] = [kinds::EXT, kinds::BTRFS, kinds::F2FS, kinds::TMPFS];
+const NUMBERED: [u64; 4] =
+    [file_systems::EXT, file_systems::BTRFS, file_systems::F2FS, file_systems::TMPFS];
 
 /// Type of a mounted file system with nothing but mount points, which are made on access.
 const ON_DEMAND: &[u8] = b"autofs";

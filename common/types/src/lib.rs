@@ -8,6 +8,7 @@ pub mod content;
 pub mod entry;
 pub mod error;
 pub mod exit;
+pub mod file_systems;
 pub mod limits;
 pub mod listed;
 pub mod lustre;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Time;
+use crate::file_systems;
 use crate::path::escaped;
 
 /// An entry, as one rank sees it.
@@ -90,30 +91,25 @@ enum Reach {
     Unknown,
 }
 
-/// Types of file systems that nodes share, by `statfs`'s number (statfs(2), `linux/magic.h`, and
-/// the file systems' own sources).
+/// Types of file systems that nodes share.
 const SHARED: [u64; 13] = [
-    0x6969,      // nfs
-    0x0bd0_0bd0, // lustre
-    0x4750_4653, // gpfs
-    0x1983_0326, // beegfs
-    0x00c3_6400, // ceph
-    0x6b41_4653, // afs
-    0x5346_414f, // openafs
-    0xaad7_aaea, // panfs
-    0x7461_636f, // ocfs2
-    0x0116_1970, // gfs2
-    0x2003_0528, // orangefs
-    0x0102_1997, // 9p
-    0xbeef_dead, // snfs
+    file_systems::NFS,
+    file_systems::LUSTRE,
+    file_systems::GPFS,
+    file_systems::BEEGFS,
+    file_systems::CEPH,
+    file_systems::AFS,
+    file_systems::OPENAFS,
+    file_systems::PANFS,
+    file_systems::OCFS2,
+    file_systems::GFS2,
+    file_systems::ORANGEFS,
+    file_systems::V9FS,
+    file_systems::SNFS,
 ];
 
-const VAGUE: [u64; 4] = [
-    0x6573_5546, // fuse
-    0xff53_4d42, // cifs
-    0xfe53_4d42, // smb2
-    0x0000_517b, // smb
-];
+const VAGUE: [u64; 4] =
+    [file_systems::FUSE, file_systems::CIFS, file_systems::SMB2, file_systems::SMB];
 
 impl Reach {
     fn of(system: u64) -> Self {
