@@ -487,6 +487,29 @@ int posix_fadvise64(int, off_t, off_t, int) __attribute__((alias("posix_fadvise"
 
 /* ---- not replaced there, watched here ---- */
 
+/*
+ * The number of a call's first arguments among which its descriptors are.  No more are looked at:
+ * what a caller does not pass is whatever was left in a register, and that may look like one.
+ */
+static int descriptors_within(long number)
+{
+	switch (number) {
+	case SYS_gettid:
+	case SYS_getpid:
+		return 0;
+	case SYS_sendfile:
+		return 2;
+	case SYS_copy_file_range:
+	case SYS_linkat:
+	case SYS_renameat2:
+	case SYS_splice:
+	case SYS_symlinkat:
+		return 3;
+	default:
+		return 1;
+	}
+}
+
 long syscall(long number, ...)
 {
 	static long (*real)(long, ...);
@@ -494,8 +517,7 @@ long syscall(long number, ...)
 	if (!real)
 		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
 	SYSCALL_ARGUMENTS(argument, number);
-	/* In all calls of files a descriptor is among the first three, and no length is odd enough. */
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < descriptors_within(number); i++)
 		if (argument[i] >= BASE && argument[i] < BASE + 65536) {
 			char name[40];
 
