@@ -1,11 +1,15 @@
 //! A connection to an agent, which many threads share.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use types::error::Op;
-use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_BYTES_OF_CONNECTION, REMOTE_SILENCE_MAX};
+use types::limits::{
+    REMOTE_AGENT_QUEUE, REMOTE_BYTES_OF_CONNECTION, REMOTE_BYTES_OF_FAR_CONNECTION, REMOTE_FAR,
+    REMOTE_SILENCE_MAX,
+};
 
 use crate::exchange::{self, Exchange, lock};
 use crate::frame::{self, Frame, Greeting, VERSION};
@@ -22,6 +26,8 @@ pub struct Connection {
     packer: Packer,
     /// Time in which the agent answers something.
     silence_max: Mutex<Duration>,
+    /// True if the window of the channel limits the connection, and not the processors.
+    is_far: AtomicBool,
 }
 
 /// An answer with its data.
@@ -86,7 +92,8 @@ impl Connection {
                     Ok(frame.map(|Frame { id, message, data }| (id, (message, data))))
                 });
                 let (exchange, packer) = (Arc::new(exchange), Packer::default());
-                Ok(Self { exchange, packer, silence_max: Mutex::new(REMOTE_SILENCE_MAX) })
+                let silence_max = Mutex::new(REMOTE_SILENCE_MAX);
+                Ok(Self { exchange, packer, silence_max, is_far: AtomicBool::new(false) })
             }
             Err(error) => {
                 let silence = "the agent did not answer; is dcp in PATH there (--agent-path)?";
@@ -127,6 +134,17 @@ impl Connection {
         Pending { reply, exchange: Arc::downgrade(&self.exchange), silence_max }
     }
 
+    /// Sends the first request, and waits for its answer, which shows how far the agent is.
+    ///
+    /// # Errors
+    /// `Broken` where the connection has ended.
+    pub fn begin(&self, request: &Request) -> Result<Arrived, Broken> {
+        let sent = Instant::now();
+        let arrived = self.ask(request, &[])?;
+        self.is_far.store(sent.elapsed() >= REMOTE_FAR, Ordering::Relaxed);
+        Ok(arrived)
+    }
+
     /// Sends a request, and waits for its answer.
     ///
     /// # Errors
@@ -146,8 +164,11 @@ impl Connected for Connection {
     /// An agent works on many requests at a time, and several agents only help where a connection
     /// is full of content: to make one takes longer than many small requests.
     fn is_busy(&self) -> bool {
+        let is_far = self.is_far.load(Ordering::Relaxed);
+        let full_bytes =
+            if is_far { REMOTE_BYTES_OF_FAR_CONNECTION } else { REMOTE_BYTES_OF_CONNECTION };
         self.exchange.in_progress() >= REMOTE_AGENT_QUEUE
-            || self.exchange.bytes_in_progress() >= REMOTE_BYTES_OF_CONNECTION
+            || self.exchange.bytes_in_progress() >= full_bytes
     }
 }
 
@@ -167,4 +188,56 @@ fn greeted(link: &mut Link) -> io::Result<()> {
             Greeting::own().software
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::pipe;
+    use std::thread;
+
+    use types::path::RelPath;
+
+    use super::*;
+    use crate::protocol::{Answer, At, StagedAs};
+
+    /// Connects to an agent that answers the first request after a while, and no other one.
+    fn agent(away: Duration) -> Connection {
+        let (mut requests, to) = pipe().unwrap();
+        let (from, mut answers) = pipe().unwrap();
+        thread::spawn(move || {
+            Greeting::own().send(&mut answers).unwrap();
+            Greeting::receive(&mut requests).unwrap();
+            let first = frame::receive::<Request>(&mut requests).unwrap().unwrap();
+            thread::sleep(away);
+            let answer = frame::encode(&Reply::Ok(Answer::Done)).unwrap();
+            frame::send(&mut answers, first.id, &answer, &[]).unwrap();
+            while let Ok(Some(_)) = frame::receive::<Request>(&mut requests) {}
+        });
+        let link = Link { from: Box::new(from), to: Box::new(to), child: None };
+        Connection::greet(link).map_err(|(why, _)| why).unwrap()
+    }
+
+    /// Returns the content in bytes from which on a connection is busy.
+    fn full_bytes(connection: &Connection) -> usize {
+        let piece = vec![0; 1 << 20];
+        let dir = At { root: 1, path: RelPath::root().as_bytes().to_vec() };
+        let at = StagedAs { dir, staged: b"s".to_vec(), name: b"n".to_vec(), inode: None };
+        let pieces = (0_u64..64).take_while(|_| !connection.is_busy()).map(|number| {
+            let request = Request::Write { at: at.clone(), offset: number << 20 };
+            connection.send(&request, &piece).unwrap()
+        });
+        let pieces: Vec<Pending> = pieces.collect();
+        pieces.len() << 20
+    }
+
+    #[test]
+    fn a_far_connection_is_full_when_the_window_of_its_channel_is() {
+        let nearby = agent(Duration::ZERO);
+        nearby.ask(&Request::Ping, &[]).unwrap().0.unwrap();
+        assert_eq!(full_bytes(&nearby), REMOTE_BYTES_OF_CONNECTION);
+
+        let far = agent(REMOTE_FAR);
+        far.begin(&Request::Ping).unwrap().0.unwrap();
+        assert_eq!(full_bytes(&far), REMOTE_BYTES_OF_FAR_CONNECTION);
+    }
 }

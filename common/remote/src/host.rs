@@ -359,7 +359,7 @@ impl Host {
         connection.set_compression(compress);
         connection.set_silence(self.silence_max);
         let begin = Request::Begin { umask: self.umask, relative_devices, compress };
-        match connection.ask(&begin, &[]).map_err(|Broken| Unprepared::Ended)?.0? {
+        match connection.begin(&begin).map_err(|Broken| Unprepared::Ended)?.0? {
             Answer::Machine(machine) => self.machines.admit(machine)?,
             _ => return Err(malformed(Op::Open).into()),
         }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use types::error::{Cause, Error, Op};
 use types::limits::REMOTE_REQUESTS_OF_CONNECTION;
@@ -54,7 +55,22 @@ pub struct Pool<C> {
     connections: Mutex<Vec<Arc<C>>>,
     /// One thread at a time makes connections.
     dialling: Mutex<()>,
+    last: Mutex<Option<Dialled>>,
     sent_before: AtomicU64,
+}
+
+/// The last attempt to make a connection.
+struct Dialled {
+    begun: Instant,
+    ended: Instant,
+}
+
+impl Dialled {
+    /// Returns whether as much time has passed since as the attempt took. Another connection
+    /// before that may cost more than it ever saves: a short job would make them all in vain.
+    fn is_paid_off(&self, now: Instant) -> bool {
+        now.duration_since(self.ended) >= self.ended.duration_since(self.begun)
+    }
 }
 
 /// No host can be reached.
@@ -78,6 +94,7 @@ impl<C: Connected> Pool<C> {
             connections_max: connections_max.max(1),
             connections: Mutex::default(),
             dialling: Mutex::default(),
+            last: Mutex::default(),
             sent_before: AtomicU64::new(0),
         }
     }
@@ -131,7 +148,9 @@ impl<C: Connected> Pool<C> {
 
     /// Returns the least busy connection, unless another one is to be made.
     fn idle(&self) -> Option<Arc<C>> {
-        let is_enough = lock(&self.connections).len() >= self.connections_max as usize;
+        let is_complete = lock(&self.connections).len() >= self.connections_max as usize;
+        let is_paid_off = |last: &Dialled| last.is_paid_off(Instant::now());
+        let is_enough = is_complete || !lock(&self.last).as_ref().is_none_or(is_paid_off);
         let is_idle = |it: &Arc<C>| is_enough || !it.is_busy();
         self.least_busy().filter(is_idle)
     }
@@ -152,8 +171,13 @@ impl<C: Connected> Pool<C> {
     fn add(&self, prepare: Prepare<'_, C>) -> Result<Arc<C>, Unreachable> {
         loop {
             let is_first = lock(&self.connections).is_empty();
-            let (connection, door) = self.doors.dial(is_first).ok_or(Unreachable)?;
-            match prepare(&connection) {
+            let begun = Instant::now();
+            let dialled = self.doors.dial(is_first);
+            let prepared =
+                dialled.map(|(connection, door)| (prepare(&connection), connection, door));
+            *lock(&self.last) = Some(Dialled { begun, ended: Instant::now() });
+            let (prepared, connection, door) = prepared.ok_or(Unreachable)?;
+            match prepared {
                 Ok(()) => {
                     connection.exchange().door.store(door, Ordering::Relaxed);
                     let connection = Arc::new(connection);
@@ -179,5 +203,22 @@ impl<C: Connected> Pool<C> {
     /// Ends all connections at once, as a failing network does.
     pub fn break_connections(&self) {
         lock(&self.connections).iter().for_each(|connection| connection.break_off());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn another_connection_waits_as_long_as_the_last_one_took() {
+        let begun = Instant::now();
+        let ended = begun + Duration::from_millis(400);
+        let is_paid_off = |after_ms| {
+            Dialled { begun, ended }.is_paid_off(ended + Duration::from_millis(after_ms))
+        };
+        assert_eq!([0, 399, 400, 1000].map(is_paid_off), [false, false, true, true]);
     }
 }

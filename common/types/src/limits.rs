@@ -736,10 +736,17 @@ pub const REMOTE_SILENCE_MAX: Duration = Duration::from_mins(1);
 pub const REMOTE_RANKS_AT_ONCE: u32 = 4;
 /// Connections of each rank to another host, at most.
 pub const REMOTE_CONNECTIONS: u32 = 4;
-/// Content of requests in progress on a connection to an agent, in bytes, from which on another one
-/// is opened: more than most small files of 32 threads, and as much as 800 MB/s have on their way
-/// for 20 ms.
+/// Content of requests in progress on a connection to an agent nearby, in bytes, from which on
+/// another one is opened: more than most small files of 32 threads, because another connection only
+/// helps where processors are idle.
 pub const REMOTE_BYTES_OF_CONNECTION: usize = 16 << 20;
+/// Content of requests in progress on a connection to a far agent, in bytes, from which on another
+/// one is opened: a channel of OpenSSH has 2 MiB on its way (`CHAN_SES_WINDOW_DEFAULT`), and the
+/// pipes to it hold 1 MiB more, so that the rest waits.
+pub const REMOTE_BYTES_OF_FAR_CONNECTION: usize = 4 << 20;
+/// Round trip from which on an agent is far: 2 MiB in that time are 1 GB/s, as fast as a core
+/// encrypts.
+pub const REMOTE_FAR: Duration = Duration::from_millis(2);
 /// Requests in progress on a connection to an SFTP server, which does one after the other, from
 /// which on another one is opened.
 pub const REMOTE_REQUESTS_OF_CONNECTION: usize = 8;
