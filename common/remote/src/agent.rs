@@ -31,7 +31,7 @@ use crate::protocol::{
     Answer, At, Entered, Machine, Mounts, NewEntry, Part, Reply, Request, RootIs, StagedAs, StatAs,
     checked_name,
 };
-use lists::Lists;
+use lists::{Lists, Shown};
 use paths::Paths;
 
 /// Options of an agent, which limit what its client may do.
@@ -266,11 +266,12 @@ impl Agent {
     fn reply_in_dir(&self, request: Request, data: &[u8], out: &mut Vec<u8>) -> Reply {
         match request {
             Request::Stat { dir, name, how } => self.stat(&dir, name, how).map(Answer::Metadata),
-            Request::Enter { dir } => self.enter(&dir).map(Answer::Entered),
-            Request::List { dir } => {
+            Request::Enter { dir, xattrs } => self.enter(&dir, xattrs).map(Answer::Entered),
+            Request::List { dir, xattrs } => {
                 let root = self.root(dir.root)?;
                 let opened = self.dir(&dir)?;
-                self.lists.begin(dir, &opened, self.device_base(&root)).map(Answer::Page)
+                let shown = Shown { device_base: self.device_base(&root), xattrs };
+                self.lists.begin(dir, &opened, shown).map(Answer::Page)
             }
             Request::More { dir, list } => self.lists.more(&dir, list).map(Answer::Page),
             Request::ReadLink { dir, name } => {
@@ -290,7 +291,7 @@ impl Agent {
                 let is_new = self.dir(&dir)?.make_dir(&name, mode)? == ::store::Made::New;
                 let path = dir.checked()?.child(&name).as_bytes().to_vec();
                 // A failure shows again where the directory is entered.
-                let entered = self.enter(&At { path, ..dir }).ok().filter(|_| is_new);
+                let entered = self.enter(&At { path, ..dir }, false).ok().filter(|_| is_new);
                 Ok(Answer::Made { is_new, entered })
             }
             Request::Make { at, entry, attributes } => self.make(at, &entry, attributes),
@@ -365,13 +366,14 @@ impl Agent {
 
     /// Returns a directory's metadata with its entries, if they are few. It is inspected before it
     /// is listed, so that a later change of it shows.
-    fn enter(&self, at: &At) -> Result<Entered> {
+    fn enter(&self, at: &At, xattrs_of_files: bool) -> Result<Entered> {
         let root = self.root(at.root)?;
         let dir = self.dir(at)?;
         let metadata = self.shown(dir.metadata()?, root.device);
         let xattrs =
             Some(dir.xattrs(None)).filter(|xattrs| bytes_of(xattrs) <= REMOTE_WHOLE_BYTES_MAX);
-        let page = self.lists.whole(at, &dir, self.device_base(&root)).ok().flatten();
+        let shown = Shown { device_base: self.device_base(&root), xattrs: xattrs_of_files };
+        let page = self.lists.whole(at, &dir, shown).ok().flatten();
         Ok(Entered { metadata, xattrs, page })
     }
 
@@ -438,6 +440,7 @@ fn mounts(store: &PosixStore, entry: Option<&Name>) -> Mounts {
 }
 
 /// Returns the size of extended attributes in bytes.
+/// Returns the bytes of names and values.
 fn bytes_of(xattrs: &Result<Option<Xattrs>>) -> u64 {
     let all = xattrs.iter().flatten().flatten();
     all.map(|(name, value)| (name.len() + value.len()) as u64).sum()

@@ -17,7 +17,7 @@ use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_HEAD_BYTES_MAX};
 const MAGIC: [u8; 8] = *b"DCPAGENT";
 
 /// Version of the messages. Another one is refused.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// Bytes before the message of a frame.
 const PREFIX_BYTES: usize = 28;

@@ -180,10 +180,11 @@ pub enum Request {
     View { root: u32, entry: Option<Vec<u8>> },
     /// Metadata of an entry, or of the directory itself.
     Stat { dir: At, name: Option<Vec<u8>>, how: StatAs },
-    /// Metadata of a directory, and its first entries, if it can be listed.
-    Enter { dir: At },
+    /// Metadata of a directory, and its first entries, if it can be listed, with the extended
+    /// attributes of files where those are requested.
+    Enter { dir: At, xattrs: bool },
     /// The first entries of a directory.
-    List { dir: At },
+    List { dir: At, xattrs: bool },
     /// The next entries of a listing of that directory.
     More { dir: At, list: u64 },
     /// Opens a file, and reads it if it is that small, or computes the checksum of its content if
@@ -311,7 +312,14 @@ pub struct ListedEntry {
     pub hint: Hint,
     /// Metadata, if it could be read.
     pub metadata: Option<Metadata>,
+    /// Extended attributes that copies preserve, of a file for which they were requested, unless
+    /// they are many or could not be read.
+    pub xattrs: Option<ListedXattrs>,
 }
+
+/// Extended attributes of an entry of a listing; `None` where its file system has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedXattrs(pub Option<Xattrs>);
 
 /// Entries of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

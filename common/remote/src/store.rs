@@ -6,6 +6,7 @@ mod file;
 mod made;
 mod staged;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ struct Root {
     outbox: Outbox,
     /// Directories that threads have just created.
     made: JustMade,
+    /// True once extended attributes of files were requested ahead, which then come with listings.
+    xattrs_are_used: AtomicBool,
 }
 
 impl Drop for Root {
@@ -72,6 +75,16 @@ impl Drop for Root {
 impl Root {
     fn at(&self, path: &RelPath) -> At {
         At { root: self.number, path: path.as_bytes().to_vec() }
+    }
+
+    /// Makes further listings return the extended attributes of files, too.
+    fn list_xattrs(&self) {
+        self.xattrs_are_used.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether listings are to return extended attributes.
+    fn lists_xattrs(&self) -> bool {
+        self.xattrs_are_used.load(Ordering::Relaxed)
     }
 
     /// Sends a request that may be repeated as it is.
@@ -100,6 +113,7 @@ impl RemoteStore {
             is_in_place: open_as.transfer.rewriting == Rewriting::InPlace,
             outbox: Outbox::default(),
             made: JustMade::default(),
+            xattrs_are_used: AtomicBool::new(false),
         };
         Ok(Self { root: Arc::new(root), opened, watched: OnceLock::new() })
     }

@@ -17,12 +17,12 @@ use remote::connection::Link;
 use remote::frame::{self, Greeting};
 use remote::host::{Host, HostSettings};
 use remote::protocol::{
-    Answer, Entered, ListedEntry, Machine, Mounts, Page, Reply, Request, RootIs,
+    Answer, Entered, ListedEntry, ListedXattrs, Machine, Mounts, Page, Reply, Request, RootIs,
 };
 use remote::store::RemoteStore;
 use store::opening::{OpenAs, Symlinks};
 use store::{NewFile, Store};
-use types::entry::{Attributes, Hint, Kind, Metadata, Time};
+use types::entry::{Attributes, Hint, Kind, Metadata, Time, Xattrs};
 use types::error::{Cause, Op};
 use types::outcome::difference::Fields;
 use types::path::RelPath;
@@ -228,7 +228,8 @@ fn entered(page: Page) -> Answer {
 fn names_that_would_leave_the_tree_are_an_error() {
     let odd = [&b".."[..], b".", b"", b"a/b", b"../x", b"/etc", b"a\0b"];
     for name in odd {
-        let entry = ListedEntry { name: name.to_vec(), hint: Hint::File, metadata: None };
+        let entry =
+            ListedEntry { name: name.to_vec(), hint: Hint::File, metadata: None, xattrs: None };
         let page = Page { entries: vec![entry], more: None };
         let host = hostile(move |_, id| framed(id, &Ok(entered(page.clone())), b""));
         let store = RemoteStore::open(&host, b"x", OpenAs::default()).unwrap();
@@ -296,7 +297,7 @@ fn more_data_than_requested_is_an_error() {
 #[test]
 fn a_name_whose_metadata_was_not_sent_is_not_missing() {
     let page = |name: &[u8], metadata, more| {
-        let entry = ListedEntry { name: name.to_vec(), hint: Hint::File, metadata };
+        let entry = ListedEntry { name: name.to_vec(), hint: Hint::File, metadata, xattrs: None };
         Page { entries: vec![entry], more }
     };
     let host = hostile(move |request, id| {
@@ -365,7 +366,7 @@ fn a_listing_without_end_takes_no_memory_for_what_was_passed_on() {
     let host = hostile(move |_, id| {
         let number = counted.fetch_add(1, Ordering::SeqCst);
         let name = b"same".to_vec();
-        let entries = vec![ListedEntry { name, hint: Hint::File, metadata: None }];
+        let entries = vec![ListedEntry { name, hint: Hint::File, metadata: None, xattrs: None }];
         let more = (number < 5000).then_some(1);
         let page = Page { entries, more };
         let answer = if number == 0 { entered(page) } else { Answer::Page(page) };
@@ -408,6 +409,7 @@ fn the_decoder_takes_any_bytes() {
             name: b"name".to_vec(),
             hint: Hint::File,
             metadata: Some(metadata(Kind::File)),
+            xattrs: Some(ListedXattrs(Some(Xattrs::from([(b"user.n".to_vec(), b"v".to_vec())])))),
         }],
         more: Some(7),
     };

@@ -695,7 +695,8 @@ pub const LINEAGE_DIRECTORIES_MAX: usize = 2000;
 /// Entries in one message of a listing: with names of 255 bytes they fit
 /// [`REMOTE_HEAD_BYTES_MAX`].
 pub const REMOTE_PAGE_ENTRIES: usize = 1000;
-/// Entries of one remote directory whose listed metadata is remembered: 20 MB.
+/// Entries of one remote directory whose listed metadata is remembered: 20 MB, and the extended
+/// attributes that were listed with it.
 pub const REMOTE_KNOWN_ENTRIES_MAX: usize = 100_000;
 /// Writes, or reads ahead, of one file that wait for their answers: with the other threads of a
 /// rank they fill a connection of 1 GB/s and 50 ms.

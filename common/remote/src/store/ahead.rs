@@ -36,6 +36,11 @@ impl Ahead {
         lock(&self.begun).insert(name.to_owned(), Begun::Asked(ticket));
     }
 
+    /// Adds the extended attributes of an entry, which are known without a request.
+    pub fn know_xattrs(&self, name: &Name, xattrs: Option<Xattrs>) {
+        lock(&self.begun).insert(name.to_owned(), Begun::Xattrs(Ok(xattrs)));
+    }
+
     /// Sends what was added. Returns whether anything was.
     pub fn send(&self, host: &Host) -> bool {
         self.outbox.send(host);

@@ -22,7 +22,8 @@ use crate::bundle::Item;
 use crate::host::{Line, malformed};
 use crate::known::{Entry, Known};
 use crate::protocol::{
-    Answer, At, Entered, FileIs, NewEntry, Page, Request, StagedAs, StatAs, checked_name,
+    Answer, At, Entered, FileIs, ListedXattrs, NewEntry, Page, Request, StagedAs, StatAs,
+    checked_name,
 };
 
 /// A directory of a remote tree: a path, and what its listing has returned.
@@ -73,7 +74,7 @@ pub fn renamed(staged: &Name, attempt: u32) -> Vec<u8> {
 impl RemoteDir {
     /// Opens a directory; one request returns its first entries, too.
     pub fn enter(root: &Arc<Root>, path: RelPath) -> Result<Self> {
-        let request = Request::Enter { dir: root.at(&path) };
+        let request = Request::Enter { dir: root.at(&path), xattrs: root.lists_xattrs() };
         let ((reply, _), line) = root.host.ask_any(Op::Open, &request)?;
         let entered = answered!(Op::Open, reply?, Answer::Entered(entered) => entered)?;
         Self::entered(root, path, entered, line)
@@ -208,7 +209,7 @@ impl RemoteDir {
     }
 
     fn list_anew(&self) -> Result<Batch> {
-        let request = Request::List { dir: self.at() };
+        let request = Request::List { dir: self.at(), xattrs: self.root.lists_xattrs() };
         let ((reply, _), line) = self.root.host.ask_any(Op::List, &request)?;
         let page = answered!(Op::List, reply?, Answer::Page(page) => page)?;
         Ok(Batch { page, line })
@@ -259,7 +260,7 @@ fn entries(root: &Root, page: Vec<crate::protocol::ListedEntry>) -> Result<Vec<E
         let is_plain = !matches!(listed.hint, Hint::Object(_) | Hint::Recorded(_));
         let hint = if is_plain { listed.hint } else { return Err(malformed(Op::List)) };
         let metadata = listed.metadata.map(|metadata| root.host.shown(metadata));
-        Ok(Entry { name, hint, metadata })
+        Ok(Entry { name, hint, metadata, xattrs: listed.xattrs })
     };
     page.into_iter().map(entry).collect()
 }
@@ -358,8 +359,14 @@ impl Dir for RemoteDir {
 
     fn ahead(&self, names: &[(&Name, Hint)], upcoming: Upcoming) -> Option<Arc<dyn Dir>> {
         let ahead = Ahead::default();
+        if upcoming == Upcoming::Xattrs {
+            self.root.list_xattrs();
+        }
         for (name, hint) in names {
-            if let Some(item) = self.ahead_of(name, *hint, upcoming) {
+            let listed = lock(&self.known).xattrs(name).filter(|_| upcoming == Upcoming::Xattrs);
+            if let Some(ListedXattrs(xattrs)) = listed {
+                ahead.know_xattrs(name, xattrs);
+            } else if let Some(item) = self.ahead_of(name, *hint, upcoming) {
                 ahead.request(&self.root.host, name, item);
             }
         }

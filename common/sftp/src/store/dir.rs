@@ -133,7 +133,7 @@ impl SftpDir {
         let hint = metadata.map_or(Hint::Unknown, |metadata| Hint::from(metadata.kind));
         // What a link leads to is not listed.
         let is_itself = self.root.symlinks == Symlinks::Keep || hint != Hint::Symlink;
-        Ok(Entry { name, hint, metadata: metadata.filter(|_| is_itself) })
+        Ok(Entry { name, hint, metadata: metadata.filter(|_| is_itself), xattrs: None })
     }
 
     fn open(&self, name: &Name, expected: Expected) -> Result<Box<dyn SourceFile>> {

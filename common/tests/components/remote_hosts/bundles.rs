@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::XattrFlags;
+
 use super::lost_answers::losing;
 use super::{framed, hostile, requests, tree, whole_host};
 use crate::promises::cause;
@@ -15,7 +17,7 @@ use store::opening::OpenAs;
 use store::{Dir, Made, NewFile, StagedFile, Store, Upcoming};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
-use types::entry::{Attributes, Hint, Kind, Preserved, Time};
+use types::entry::{Attributes, Hint, Kind, Preserved, Time, Xattrs};
 use types::error::{Cause, Op, Result};
 use types::limits::{REMOTE_BUNDLE_REQUESTS, REMOTE_HEAD_BYTES_MAX, REMOTE_WHOLE_BYTES_MAX};
 use types::path::RelPath;
@@ -142,6 +144,48 @@ fn many_small_files_are_read_and_summed_by_one_message() {
         }
     });
     assert_eq!(compared, 1);
+}
+
+#[test]
+fn extended_attributes_come_with_the_listing_once_some_were_requested() {
+    let host = whole_host();
+    let (at, store) = tree(&host);
+    let names: Vec<_> = (0..100).map(name).collect();
+    let names: Vec<_> = names.iter().map(|name| (&**name, Hint::File)).collect();
+    let give = |value: &[u8]| {
+        for (name, _) in &names {
+            let path = at.path().join(name.to_str().unwrap());
+            std::fs::write(&path, "").unwrap();
+            rustix::fs::setxattr(&path, "user.n", value, XattrFlags::empty()).unwrap();
+        }
+    };
+    let open = || store.open_dir(&RelPath::root()).unwrap();
+    let requested = |expected: &[u8]| {
+        requests(&host, || {
+            let dir = open();
+            dir.list(&mut |_, _| ()).unwrap();
+            let ahead = dir.ahead(&names, Upcoming::Xattrs).unwrap();
+            for (name, _) in &names {
+                let xattrs = ahead.xattrs(Some(name)).unwrap().unwrap();
+                assert!(xattrs[&b"user.n"[..]] == expected);
+            }
+        })
+    };
+    let many = [7; 3000];
+    assert!(names.len() as u64 * many.len() as u64 > REMOTE_WHOLE_BYTES_MAX);
+    give(&many);
+    let first = requested(&many);
+    // Those for which an answer has no room are still requested.
+    let later = requested(&many);
+    assert!((2..first).contains(&later), "{later} of {first}");
+    give(b"few");
+    assert_eq!(requested(b"few"), 1);
+
+    let (dir, changed) = (open(), names[0].0);
+    let none = Attributes { xattrs: Some(Arc::default()), ..Attributes::NONE.clone() };
+    dir.set_entry_attributes(changed, Kind::File, &none).unwrap();
+    let ahead = dir.ahead(&names, Upcoming::Xattrs).unwrap();
+    assert_eq!(ahead.xattrs(Some(changed)), Ok(Some(Xattrs::default())));
 }
 
 #[test]
