@@ -9,6 +9,12 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, StatFs};
 use rustix::io::{Result, retry_on_intr};
 use rustix::path::Arg;
 
+/// Flags to open a directory.
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Flags to open parent directories.
+pub(super) const UP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// Calls open(2).
 pub(super) fn open(path: impl Arg + Copy, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     retry_on_intr(|| rustix::fs::open(path, flags, mode))

@@ -10,9 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Dir, Mode, OFlags, ioctl_getflags};
 
-use super::calls::openat;
+use super::attributes;
+use super::calls::{DIRECTORY, openat};
 use super::pil4dfs::is_made_up;
-use super::{attributes, resolve};
 use store::opening::Symlinks;
 use types::entry::Kind;
 use types::file_systems;
@@ -34,7 +34,7 @@ pub(super) fn folds_case(root: &OwnedFd, system: Option<u64>) -> bool {
     }
     let is_such_system = system.is_some_and(|system| FOLDING_SYSTEMS.contains(&system));
     // A handle with search permission only cannot be queried.
-    let here = openat(root, c".", resolve::DIRECTORY, Mode::empty()).ok();
+    let here = openat(root, c".", DIRECTORY, Mode::empty()).ok();
     is_such_system
         || here.as_ref().is_some_and(is_marked)
         || folds_its_own_name(root)
@@ -106,9 +106,8 @@ mod tests {
         std::fs::write(dir.path().join("name"), "").unwrap();
         std::fs::hard_link(dir.path().join("name"), dir.path().join("NAME")).unwrap();
         std::fs::create_dir(dir.path().join("sub")).unwrap();
-        let open = |path: &std::path::Path| {
-            rustix::fs::open(path, resolve::DIRECTORY, Mode::empty()).unwrap()
-        };
+        let open =
+            |path: &std::path::Path| rustix::fs::open(path, DIRECTORY, Mode::empty()).unwrap();
         assert!(!folds_case(&open(dir.path()), None));
         assert!(!folds_case(&open(&dir.path().join("sub")), None));
         assert!(folds_case(&open(dir.path()), Some(0x4d44)));

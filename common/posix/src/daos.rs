@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn this_machine_s_own_file_system_is_not_on_daos() {
         let here =
-            rustix::fs::open(c".", super::super::resolve::DIRECTORY, rustix::fs::Mode::empty());
+            rustix::fs::open(c".", super::super::calls::DIRECTORY, rustix::fs::Mode::empty());
         let here = here.unwrap();
         assert_eq!(Daos::of(&here, super::super::kind_of_system(&here)), None);
     }

@@ -14,13 +14,12 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::answered::until_answered;
-use super::calls::openat;
+use super::calls::{DIRECTORY, UP, openat};
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
 use super::lustre::{self, Lustre};
 use super::new_files::NewFiles;
 use super::pil4dfs::{self, is_made_up};
-use super::resolve::UP;
 use super::staged::PosixStaged;
 use super::xattrs::Holder;
 use super::{Shared, attributes, direct, resolve, special};
@@ -80,7 +79,7 @@ pub(super) fn sync_system(dir: &OwnedFd) -> Result<()> {
         return Ok(());
     }
     // A handle with search permission only does not support that.
-    openat(dir, c".", resolve::DIRECTORY, Mode::empty())
+    openat(dir, c".", DIRECTORY, Mode::empty())
         .and_then(|dir| rustix::fs::syncfs(&dir))
         .map_err(|errno| failed(Op::Sync, errno))
 }

@@ -360,20 +360,20 @@ pub fn remove_dir_path(path: &[u8]) -> Result<()> {
 /// Returns true where the directory at `path` is `above`, or somewhere below it; false where there
 /// is no such directory.
 pub fn is_below(path: &[u8], above: &Metadata) -> bool {
-    let here = calls::open(OsStr::from_bytes(path), resolve::UP, Mode::empty());
+    let here = calls::open(OsStr::from_bytes(path), calls::UP, Mode::empty());
     here.is_ok_and(|here| resolve::is_below(here, above))
 }
 
 /// Returns the directory at `path` with those above it; `None` where there is no such directory.
 pub fn lineage(path: &[u8]) -> Option<Lineage> {
-    let here = calls::open(OsStr::from_bytes(path), resolve::UP, Mode::empty()).ok()?;
+    let here = calls::open(OsStr::from_bytes(path), calls::UP, Mode::empty()).ok()?;
     let directories = view::lineage(here, &mounts::table()).ok()?;
     Some(Lineage { machine: process::machine_id(), directories })
 }
 
 /// Returns the absolute path of the directory at `path` without symbolic links (proc_pid_fd(5)).
 pub fn real_path(path: &[u8]) -> Option<Vec<u8>> {
-    let here = rustix::fs::open(OsStr::from_bytes(path), resolve::UP, Mode::empty()).ok()?;
+    let here = rustix::fs::open(OsStr::from_bytes(path), calls::UP, Mode::empty()).ok()?;
     let link = format!("/proc/self/fd/{}", here.as_raw_fd());
     rustix::fs::readlink(link, Vec::new()).ok().map(CString::into_bytes)
 }

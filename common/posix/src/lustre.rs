@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use rustix::fs::{Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, getxattr, lgetxattr};
 use rustix::io::Errno;
 
-use super::calls::{fstatfs, openat};
+use super::calls::{UP, fstatfs, openat};
 use super::failed::failed;
-use super::{Shared, attributes, resolve};
+use super::{Shared, attributes};
 use store::NewFile;
 use store::opening::Symlinks;
 use types::error::{Op, Result};
@@ -124,10 +124,10 @@ pub(super) fn set_layout(fd: impl AsFd, layout: &Layout) -> rustix::io::Result<(
 /// Returns the default layout of the file system, which its root directory has for all directories
 /// without one of their own.
 fn default_of_file_system(dir: &OwnedFd) -> Option<Layout> {
-    let mut top = openat(dir, c".", resolve::UP, Mode::empty()).ok()?;
+    let mut top = openat(dir, c".", UP, Mode::empty()).ok()?;
     let mut here = attributes::stat_fd(&top).ok()?;
     for _ in 0..DEPTH_MAX {
-        let Ok(up) = openat(&top, c"..", resolve::UP, Mode::empty()) else { break };
+        let Ok(up) = openat(&top, c"..", UP, Mode::empty()) else { break };
         let above = attributes::stat_fd(&up).ok()?;
         if above.device != here.device || above.inode == here.inode {
             break;

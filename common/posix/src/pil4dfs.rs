@@ -26,8 +26,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, statat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use super::calls::openat;
-use super::resolve::DIRECTORY;
+use super::calls::{DIRECTORY, openat};
 use types::entry::{Kind, Metadata, Time};
 use types::outcome::difference::Fields;
 use types::path::Name;

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::attributes;
-use super::calls::{openat, openat2};
+use super::calls::{DIRECTORY, UP, openat, openat2};
 use super::pil4dfs::{checked_directory, is_made_up};
 use store::opening::{Need, Symlinks};
 use types::entry::Metadata;
@@ -18,8 +18,6 @@ use types::path::RelPath;
 
 /// Largest path in bytes that the kernel accepts (`PATH_MAX` with its NUL).
 const PATH_BYTES_MAX: usize = 4095;
-
-pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// True where the kernel or a sandbox does not support openat2(2).
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
@@ -154,9 +152,6 @@ fn open_by_components(
     }
     at.ok_or(Errno::NOENT)
 }
-
-/// Flags to open parent directories.
-pub(super) const UP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Returns true where a directory is `above`, or somewhere below it. Goes up by handles, so there
 /// is no limit on the depth.

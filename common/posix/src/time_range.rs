@@ -6,8 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::Mode;
 
-use super::calls::openat;
-use super::resolve::DIRECTORY;
+use super::calls::{DIRECTORY, openat};
 use types::file_systems::{BCACHEFS, BTRFS, EXFAT, EXT, F2FS, MSDOS, RAMFS, TMPFS, XFS, ZFS};
 use types::outcome::compare::TimeRange;
 

@@ -10,8 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, retry_on_intr};
 
-use super::calls::{fstatfs, openat};
-use super::resolve::UP;
+use super::calls::{UP, fstatfs, openat};
 use host::mounts::{self, Mount};
 use host::process::machine_id;
 use types::entry::Time;

@@ -1,13 +1,12 @@
 //! The hosts through which a file system is reached: which one is next, and which are given up.
 
-use std::io::Read;
-use std::process::Child;
 use std::sync::{Arc, Mutex};
 
 use types::limits::{REMOTE_CONNECT_ATTEMPTS, REMOTE_PAUSE};
 
-use crate::exchange::{Link, end, lock};
+use crate::exchange::{Link, lock};
 use crate::no_connection::{NoConnection, NoHost, Ungreeted};
+use crate::process::{end, last_words};
 use crate::shell::ShellError;
 
 /// Makes a connection to a host: ssh, or in tests a pipe.
@@ -29,9 +28,6 @@ struct State {
     /// Reason for which each host was given up.
     given_up: Vec<Option<Arc<NoConnection>>>,
 }
-
-/// Last words of ssh that are kept for an error.
-const WORDS_BYTES: usize = 2048;
 
 /// Words of ssh after which another attempt may succeed: sshd refuses connections at random while
 /// many are beginning (`MaxStartups`), and a host may be restarting.
@@ -129,30 +125,4 @@ fn told(why: Ungreeted, mut link: Link) -> NoConnection {
         return why.into();
     }
     NoConnection::Words(words.trim().lines().map(str::trim).collect::<Vec<_>>().join(", "))
-}
-
-fn last_words(mut stderr: impl Read) -> String {
-    let mut bytes = Vec::new();
-    let _ = stderr.by_ref().take(WORDS_BYTES as u64).read_to_end(&mut bytes);
-    bytes.utf8_chunks().map(|chunk| printable(chunk.valid())).collect()
-}
-
-/// Removes characters that could control a terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|it| *it == '\n' || !types::path::is_hidden(*it)).collect()
-}
-
-/// Reads what ssh says on a connection that is in use, and shows it in the log, so that ssh never
-/// waits.
-pub(crate) fn drain(child: &mut Child) {
-    let Some(mut stderr) = child.stderr.take() else { return };
-    std::thread::spawn(move || {
-        let mut buffer = [0; WORDS_BYTES];
-        while let Ok(count) = stderr.read(&mut buffer) {
-            if count == 0 {
-                break;
-            }
-            tracing::debug!(words = printable(&String::from_utf8_lossy(&buffer[..count])), "ssh");
-        }
-    });
 }

@@ -7,9 +7,9 @@ use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use types::limits::REMOTE_END_MAX;
+use crate::process::{drain, end};
 
 /// Reader and writer of a new connection, and the process that holds it, if there is one.
 pub struct Link {
@@ -102,7 +102,7 @@ impl<A: Send + 'static> Exchange<A> {
         let (theirs, mut from) = (Arc::clone(&waiting), link.from);
         let mut child = link.child;
         if let Some(child) = &mut child {
-            crate::doors::drain(child);
+            drain(child);
         }
         std::thread::spawn(move || {
             if let Err(error) = theirs.distribute(&mut *from, receive) {
@@ -237,20 +237,6 @@ impl<A> Drop for Exchange<A> {
             end(child);
         }
     }
-}
-
-/// Waits for the end of a process whose input is closed, and ends it after a while.
-pub(crate) fn end(mut child: Child) {
-    drop(child.stdin.take());
-    let deadline = Instant::now() + REMOTE_END_MAX;
-    while Instant::now() < deadline {
-        match child.try_wait() {
-            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-            _ => return,
-        }
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 /// Returns whether an error means that the other side has ended.

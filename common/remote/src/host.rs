@@ -1,7 +1,5 @@
 //! A host, or several that share its file systems, with agents that serve them.
 
-mod machines;
-
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -15,16 +13,15 @@ use types::error::{Error, Op, Result};
 use types::limits::{REMOTE_CONNECTIONS, REMOTE_REQUEST_ATTEMPTS, REMOTE_SILENCE_MAX};
 use types::operand::root_view::{RootView, Sureness};
 
+use crate::answers::Answers;
 use crate::connection::{Arrived, Broken, Connection, Pending};
 use crate::doors::Dial;
 use crate::exchange::lock;
+use crate::machines::Machines;
 use crate::no_connection::{NoHost, Unprepared};
-use crate::paths::Answers;
 use crate::pool::{Pool, Unreachable, gone};
 use crate::protocol::{Answer, Machine, Reply, Request, RootIs};
 use crate::shell::ShellOptions;
-pub use machines::MachineFault;
-use machines::Machines;
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

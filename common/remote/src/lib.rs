@@ -8,6 +8,7 @@
 //! sizes, names and checksums are validated here, on both sides.
 
 pub mod agent;
+mod answers;
 pub mod bundle;
 pub mod connection;
 pub mod deploy;
@@ -16,10 +17,12 @@ pub mod exchange;
 pub mod frame;
 pub mod host;
 pub mod known;
+pub mod machines;
 pub mod no_connection;
 pub mod packing;
 pub mod paths;
 pub mod pool;
+mod process;
 pub mod protocol;
 pub mod shell;
 pub mod store;

@@ -9,7 +9,7 @@ use types::operand::root_view::Discrepancy;
 use types::path::escaped;
 
 use crate::exchange::is_end;
-use crate::host::MachineFault;
+use crate::machines::MachineFault;
 use crate::shell::ShellError;
 
 /// Reason why there is no connection to a host.

@@ -1,51 +1,15 @@
 //! Questions about paths of a host as the operator wrote them. A job asks several about each path
 //! before it begins, one after the other: those that are likely to follow travel with the first.
 
-use std::sync::Mutex;
-use std::time::Instant;
-
 use ::store::opening::Symlinks;
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Op, Result};
-use types::limits::REMOTE_ANSWER_AGE_MAX;
 use types::operand::lineage::Lineage;
 use types::operand::placement::Given;
 
 use crate::bundle::{Item, ask_each};
-use crate::exchange::lock;
 use crate::host::{Host, malformed};
 use crate::protocol::{Answer, Request};
-
-/// Answers that have arrived with others, for the questions that follow at once.
-#[derive(Default)]
-pub(crate) struct Answers(Mutex<Vec<Known>>);
-
-struct Known {
-    request: Request,
-    answer: Result<Answer>,
-    since: Instant,
-}
-
-impl Answers {
-    /// Returns the answer to a request, if it has arrived a moment ago.
-    fn of(&self, request: &Request) -> Option<Result<Answer>> {
-        let mut known = lock(&self.0);
-        known.retain(|it| it.since.elapsed() < REMOTE_ANSWER_AGE_MAX);
-        known.iter().find(|it| it.request == *request).map(|it| it.answer.clone())
-    }
-
-    fn add(&self, requests: Vec<Request>, answers: &[Result<Answer>]) {
-        let since = Instant::now();
-        let known = requests.into_iter().zip(answers);
-        let known = known.map(|(request, it)| Known { request, answer: it.clone(), since });
-        lock(&self.0).extend(known);
-    }
-
-    /// Forgets all answers, because something changes there.
-    pub fn forget(&self) {
-        lock(&self.0).clear();
-    }
-}
 
 /// Asks about a path.
 fn ask(host: &Host, request: &Request) -> Result<Answer> {

@@ -22,7 +22,6 @@ use crate::bundle::{Item, Outbox, ask_each};
 use crate::host::{Host, malformed};
 use crate::protocol::{Answer, At, Mounts, Request, RootIs, StatAs};
 use dir::RemoteDir;
-pub use dir::renamed;
 use made::JustMade;
 
 /// Takes the expected answer out of a reply; any other one is an error.
@@ -35,6 +34,16 @@ macro_rules! answered {
     };
 }
 use answered;
+
+/// Returns a name for another attempt: an earlier one may have been done, or be in progress.
+pub fn renamed(staged: &Name, attempt: u32) -> Vec<u8> {
+    let mut name = staged.to_bytes().to_vec();
+    if attempt > 0 {
+        // Digits: the name is still one of a staged file of this job.
+        name.extend(format!("{:010}", fastrand::u32(..)).into_bytes());
+    }
+    name
+}
 
 /// A tree on another host.
 pub struct RemoteStore {

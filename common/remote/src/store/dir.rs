@@ -17,7 +17,7 @@ use types::path::{Name, RelPath};
 use super::ahead::Ahead;
 use super::file::RemoteFile;
 use super::staged::RemoteStaged;
-use super::{Root, answered};
+use super::{Root, answered, renamed};
 use crate::bundle::Item;
 use crate::host::{Line, malformed};
 use crate::known::{Entry, Known};
@@ -59,16 +59,6 @@ struct Batch {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Returns a name for another attempt: an earlier one may have been done, or be in progress.
-pub fn renamed(staged: &Name, attempt: u32) -> Vec<u8> {
-    let mut name = staged.to_bytes().to_vec();
-    if attempt > 0 {
-        // Digits: the name is still one of a staged file of this job.
-        name.extend(format!("{:010}", fastrand::u32(..)).into_bytes());
-    }
-    name
 }
 
 impl RemoteDir {

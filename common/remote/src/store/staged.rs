@@ -11,8 +11,7 @@ use types::entry::{Attributes, Preserved};
 use types::error::{Error, Op, Result};
 use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_WHOLE_BYTES_MAX, REMOTE_WINDOW};
 
-use super::dir::renamed;
-use super::{Root, answered};
+use super::{Root, answered, renamed};
 use crate::bundle::{Item, Ticket};
 use crate::connection::Pending;
 use crate::protocol::{Answer, At, New, Request, StagedAs, StagedIs};
