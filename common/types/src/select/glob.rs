@@ -3,8 +3,8 @@
 //! - `*` and `?` match anything but `/`, `?` exactly one byte; `**`, which is always a whole
 //!   component, matches any number of components: between two others also none, so that `a/**/b`
 //!   matches `a/b`, as for git and rclone, where rsync wants one or more; at the end at least one.
-//! - `[a-z]` matches one ASCII character of the class, `[!a-z]` one byte that is not of it, never
-//!   `/`; `{a,b}` matches either; `\` takes the next character literally.
+//! - `[a-z]` and `[[:lower:]]` match one ASCII character of the class, `[!a-z]` one byte that is
+//!   not of it, never `/`; `{a,b}` matches either; `\` takes the next character literally.
 //! - A pattern without `/` is one for the last component, at any depth. One with a `/` is one for
 //!   the tail of the path, from the beginning of a component on. One that begins with `/` is one
 //!   for the whole path below the root of the tree.
@@ -54,8 +54,14 @@ enum PatternFault {
     DotComponent(String),
     #[error("\"**\" must stand alone between slashes, as in a/**/b")]
     MixedStars,
+    #[error("write \"{0}/\" for the directory, and \"{0}/**\" for what is in it")]
+    ThreeStars(String),
     #[error("unclosed character class; missing ']'")]
     OpenClass,
+    #[error(
+        "there is no class [:{0}:]; those of isalpha(3) are alnum, alpha, digit, upper, and so on"
+    )]
+    NoSuchClass(String),
     #[error("[{0}] is not ASCII; write alternatives as {{a,b}}")]
     ClassNotAscii(String),
     #[error("[{0}] would match \"/\", which no class does")]
@@ -77,6 +83,10 @@ fn compile(text: &str) -> Result<Pattern, PatternFault> {
     };
     let anchored = body.strip_prefix('/');
     let body = anchored.unwrap_or(body);
+    if let Some(directory) = body.strip_suffix("/***") {
+        let slash = if anchored.is_some() { "/" } else { "" };
+        return Err(PatternFault::ThreeStars(format!("{slash}{directory}")));
+    }
     let classes_checked = translate_classes(body)?;
     body.split('/').try_for_each(check_component)?;
     let whole = if anchored.is_some() || body.starts_with("**") {
@@ -126,18 +136,59 @@ fn translate_classes(text: &str) -> Result<String, PatternFault> {
 /// `]`, and its number of bytes in `text`.
 fn translate_class(text: &str) -> Result<(String, usize), PatternFault> {
     let negation = usize::from(text.starts_with(['!', '^']));
-    // A "]" that comes first stands for itself.
-    let first = text[negation..].chars().next().map_or(0, char::len_utf8);
-    let length = text[negation + first..].find(']').ok_or(PatternFault::OpenClass)? + first;
-    let members = &text[negation..negation + length];
-    check_class(members)?;
+    let (members, length) = members_of(&text[negation..])?;
     let class = match (negation, members.starts_with([']', '-'])) {
         (0, _) => format!("{members}]"),
         // "]" and "-" mean themselves only where they come first.
         (_, true) => format!("!{members}/]"),
         (_, false) => format!("!/{members}]"),
     };
-    Ok((class, negation + length + 1))
+    Ok((class, negation + length))
+}
+
+/// Returns the members of a class up to its `]`, named ones such as `[:digit:]` as ranges, and the
+/// number of bytes with that `]`.
+fn members_of(text: &str) -> Result<(String, usize), PatternFault> {
+    let (mut members, mut plain, mut at) = (String::new(), 0, 0);
+    loop {
+        let rest = &text[at..];
+        let next = rest.chars().next().ok_or(PatternFault::OpenClass)?;
+        if let Some(name) = rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) {
+            check_class(&text[plain..at])?;
+            let named = name.0;
+            members.push_str(&text[plain..at]);
+            members.push_str(named_members(named)?);
+            at += named.len() + "[::]".len();
+            plain = at;
+        } else if next == ']' && at > 0 {
+            check_class(&text[plain..at])?;
+            members.push_str(&text[plain..at]);
+            return Ok((members, at + 1));
+        } else {
+            // A "]" that comes first stands for itself.
+            at += next.len_utf8();
+        }
+    }
+}
+
+/// Returns the ASCII characters of a class of isalpha(3), without `/`, and with none first that
+/// means something else there.
+fn named_members(name: &str) -> Result<&'static str, PatternFault> {
+    Ok(match name {
+        "alnum" => "0-9A-Za-z",
+        "alpha" => "A-Za-z",
+        "blank" => " \t",
+        "cntrl" => "\x00-\x1f\x7f",
+        "digit" => "0-9",
+        "graph" => "\"-.0-~!",
+        "lower" => "a-z",
+        "print" => " -.0-~",
+        "punct" => "\"-.:-@[-`{-~!",
+        "space" => "\t-\r ",
+        "upper" => "A-Z",
+        "xdigit" => "0-9A-Fa-f",
+        other => return Err(PatternFault::NoSuchClass(other.to_owned())),
+    })
 }
 
 fn check_class(members: &str) -> Result<(), PatternFault> {
@@ -250,6 +301,39 @@ mod tests {
     }
 
     #[test]
+    fn named_classes_are_those_of_the_library() {
+        type IsOf = fn(u8) -> bool;
+        let table: [(&str, IsOf); 12] = [
+            ("alnum", |byte| byte.is_ascii_alphanumeric()),
+            ("alpha", |byte| byte.is_ascii_alphabetic()),
+            ("blank", |byte| matches!(byte, b' ' | b'\t')),
+            ("cntrl", |byte| byte.is_ascii_control()),
+            ("digit", |byte| byte.is_ascii_digit()),
+            ("graph", |byte| byte.is_ascii_graphic()),
+            ("lower", |byte| byte.is_ascii_lowercase()),
+            ("print", |byte| byte.is_ascii_graphic() || byte == b' '),
+            ("punct", |byte| byte.is_ascii_punctuation()),
+            ("space", |byte| matches!(byte, b' ' | 0x09..=0x0d)),
+            ("upper", |byte| byte.is_ascii_uppercase()),
+            ("xdigit", |byte| byte.is_ascii_hexdigit()),
+        ];
+        for (name, is_of) in table {
+            let [of, not_of] = [format!("[[:{name}:]]"), format!("[![:{name}:]]")];
+            let with = format!("[_[:{name}:]\u{7f}]");
+            for byte in (1..=255).filter(|byte| *byte != b'/') {
+                assert_eq!(matches(&of, &[byte]), is_of(byte), "{of} {byte}");
+                assert_eq!(matches(&not_of, &[byte]), !is_of(byte), "{not_of} {byte}");
+                let is_with = is_of(byte) || matches!(byte, b'_' | 0x7f);
+                assert_eq!(matches(&with, &[byte]), is_with, "{with} {byte}");
+            }
+            check(&format!("a{not_of}b"), &[], &["a/b"]);
+            check(&format!("a{of}b"), &[], &["a/b"]);
+        }
+        check("[[:digit:][:upper:]]", &["1", "A"], &["a", ":", "[", "]"]);
+        check("[[:digit:]-]", &["1", "-"], &["a"]);
+    }
+
+    #[test]
     fn no_class_matches_a_slash() {
         for pattern in ["a[!b]c", "a[^b]c", "a[!]]c", "a[!-]c", "a[!b-]c", "a[!-b]c", "a[!]b]c"] {
             check(pattern, &["axc", "a.c", "z/a0c"], &["a/c", "ac"]);
@@ -283,7 +367,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_pattern_and_the_reason() {
-        let table: [(&[u8], &str); 18] = [
+        let table: [(&[u8], &str); 22] = [
             (b"", "component is empty"),
             (b"/", "component is empty"),
             (b"a//b", "component is empty"),
@@ -293,6 +377,10 @@ mod tests {
             (b"a**", "\"**\" must stand alone"),
             (b"a/**b/c", "\"**\" must stand alone"),
             (b"***", "\"**\" must stand alone"),
+            (b"/a/b/***", "write \"/a/b/\" for the directory, and \"/a/b/**\""),
+            (b"[[:letter:]]", "no class [:letter:]"),
+            (b"[[:alpha:]", "unclosed character class"),
+            (b"[a[:digit:]", "unclosed character class"),
             (b"[a", "unclosed character class"),
             (b"[]", "unclosed character class"),
             (b"[!]", "unclosed character class"),
