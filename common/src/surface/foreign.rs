@@ -77,7 +77,7 @@ const IDLE: &[Idle] = &[
     optional("stats", "the summary is always printed"),
     value("stats-unit", OWN_OUTPUT),
     flag("stats-one-line", OWN_OUTPUT),
-    flag("human-readable", "sizes are always printed with units"),
+    flag("human-readable", "sizes are always printed with units, with -h, too"),
     flag("partial", "--resume uses what an interrupted job has copied"),
     value("partial-dir", "--resume uses what an interrupted job has copied"),
     flag("fast-list", "listings use as few requests as they can"),

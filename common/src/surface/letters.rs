@@ -14,20 +14,32 @@ const XATTRS: [&str; 4] = ["none", "all", "non-lustre", "user"];
 /// Letters that only rsync(1) has beside `-D` for devices.
 const OF_RSYNC: [char; 6] = ['r', 'l', 'p', 't', 'g', 'o'];
 
+/// Words beside `-h` that are no options, from which on it stands in a whole command line.
+const OPERANDS: usize = 2;
+
 /// Returns the arguments with each `-X` that has no value replaced by a long option, as rsync(1)
-/// means it, also where it is one of several letters.
+/// means it, also where it is one of several letters; and without `-h` in a whole command line or
+/// among other letters, where it asks for readable sizes, as all are.
 ///
 /// # Errors
 /// Fails for letters whose meanings contradict each other.
 pub(super) fn read(arguments: Vec<OsString>, command: &Command) -> Result<Vec<OsString>, Misread> {
     let has_xattrs = command.get_arguments().any(|arg| arg.get_short() == Some('X'));
     let mut read = Vec::with_capacity(arguments.len());
+    // The first word is the program.
+    let is_operand = |word: &&OsString| !word.as_encoded_bytes().starts_with(b"-");
+    let operands = arguments.iter().skip(1).filter(is_operand).count();
     let mut rest = arguments.into_iter().peekable();
     while let Some(argument) = rest.next() {
         if argument == "--" {
             read.push(argument);
             break;
         }
+        let argument = match without_h(&argument, operands, command) {
+            Some(others) if others == "-" => continue,
+            Some(others) => others.into(),
+            None => argument,
+        };
         refuse_devices(&argument, command)?;
         refuse_force(&argument, rest.peek(), command)?;
         if has_xattrs && argument == "--xattrs" && !is_xattrs(rest.peek()) {
@@ -45,6 +57,13 @@ pub(super) fn read(arguments: Vec<OsString>, command: &Command) -> Result<Vec<Os
     }
     read.extend(rest);
     Ok(read)
+}
+
+/// Returns the letters without an `h` that does not ask for help; none where there is no such `h`.
+fn without_h(argument: &OsString, operands: usize, command: &Command) -> Option<String> {
+    let (before, after) = around('h', argument, command)?;
+    let is_alone = before.is_empty() && after.is_empty();
+    (!is_alone || operands >= OPERANDS).then(|| format!("-{before}{after}"))
 }
 
 /// Returns the letters without an `X` that has no value; none where there is no such `X`.
@@ -170,6 +189,23 @@ mod tests {
             // The size of a chunk has that letter, and so have operands.
             ("tool -kX s -- -X", "tool -kX s -- -X"),
             ("tool --aX X", "tool --aX X"),
+        ] {
+            assert_eq!(read_words(line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn h_beside_operands_or_letters_is_not_the_help() {
+        for (line, expected) in [
+            ("tool -avh s t", "tool -av s t"),
+            ("tool -ah", "tool -a"),
+            ("tool -h s t", "tool s t"),
+            ("tool s t -h", "tool s t"),
+            ("tool -h", "tool -h"),
+            ("tool -h s", "tool -h s"),
+            ("tool --delete -h", "tool --delete -h"),
+            ("tool -kh s t", "tool -kh s t"),
+            ("tool s t -- -h", "tool s t -- -h"),
         ] {
             assert_eq!(read_words(line).as_deref(), Ok(expected), "{line}");
         }
