@@ -9,14 +9,14 @@ use std::process::Command;
 use fastrand::Rng;
 use rustix::fs::FileType;
 use suite_tests::buckets::{go, served, text};
-use suite_tests::job::{Ended, run, run_on, tool as launched};
+use suite_tests::job::{Ended, program, run, run_on, tool as launched};
 use suite_tests::judge::picture;
-use suite_tests::need_root;
+use suite_tests::mounts::Image;
 use suite_tests::object_server::Behaviour;
 use suite_tests::random_trees::RandomTree;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::seeds;
-use suite_tests::trees;
+use suite_tests::{need, need_root, trees};
 
 const PATTERNS: [&str; 10] =
     ["*.o", "/a", "d/", "tmp", "d/*", "/d/b.o", "c.*", "?", "f f", "[a-e].*"];
@@ -267,5 +267,37 @@ fn a_move_and_a_verification_of_all_are_refused_with_it() {
         let refused = run(&mut job).expect(2);
         assert!(refused.stderr.contains("--prune-empty-dirs"), "{}", refused.stderr);
         assert!(!work.target().exists());
+    }
+}
+
+/// Checks that nothing waits for directories of the target to become visible that are not made: two
+/// listings of each new directory would wait for it, one of the last second where that is all that
+/// the times of the source tell.
+#[test]
+fn what_is_left_out_is_not_waited_for() {
+    need_root!();
+    let disk = Image::ext4(&["-I", "128"]);
+    need!(disk.is_some(), "loop devices");
+    let (disk, work) = (disk.unwrap(), Sandbox::new());
+    for (number, tool) in ["dsync", "dcp"].into_iter().enumerate() {
+        let (source, target) =
+            (disk.path().join(format!("s{number}/")), work.at(number.to_string()));
+        fs::create_dir_all(source.join("a/b/c/d")).unwrap();
+        fs::create_dir_all(source.join("a/e/f")).unwrap();
+        let log = work.at("log");
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-e", "trace=nanosleep,clock_nanosleep", "-o"]).arg(&log);
+        strace.arg(program(tool)).args(["-m", "--threads=1"]).args([&source, &target]);
+        run(&mut strace).expect(0);
+        let log = fs::read_to_string(&log).unwrap();
+        // Pauses double up to seconds; idle threads nap for less than a tenth of one. Before the
+        // second listing, one pause lets the second pass.
+        let is_long = |line: &&str| {
+            let nanoseconds = line.split("tv_nsec=").nth(1).unwrap_or_default();
+            let digits = nanoseconds.chars().take_while(char::is_ascii_digit).count();
+            digits >= 9 || line.contains("tv_sec=") && !line.contains("tv_sec=0")
+        };
+        assert!(log.lines().filter(is_long).count() <= 1, "{tool}: {log}");
+        assert_eq!(paths(&target).len(), 1, "{tool}");
     }
 }

@@ -55,24 +55,13 @@ impl Pruning {
         !self.content.has(root, path)
     }
 
-    /// True if the target no longer has a directory without content. Each above it is asked for the
-    /// next, since opening a directory that is gone would wait for it to become visible.
+    /// True if the target no longer has a directory without content.
     pub(super) fn is_gone(&self, target: &dyn Store, root: u32, path: &[u8]) -> bool {
         let Some(path) = RelPath::checked(path).filter(|_| self.is_empty(root, path)) else {
             return false;
         };
-        let mut above = RelPath::root();
-        for name in path.components().map_while(|component| CString::new(component).ok()) {
-            let below = above.child(&name);
-            let look = || target.open_dir(&above)?.stat(&name);
-            if self.is_empty(root, below.as_bytes())
-                && look().is_err_and(|error: Error| error.cause.is_vanished())
-            {
-                return true;
-            }
-            above = below;
-        }
-        false
+        let may_lack = |below: &RelPath| self.is_empty(root, below.as_bytes());
+        first_missing(target, &path, may_lack).is_ok_and(|missing| missing.is_some())
     }
 
     /// True if filters protect an entry in a directory of the target.
@@ -234,7 +223,28 @@ fn source_metadata(env: &Env<'_>, dir_ref: &DirRef) -> Result<Metadata, SideErro
 
 /// True if the target has a directory of that path.
 fn is_directory(target: &dyn Store, dir_ref: &DirRef) -> Result<bool, Error> {
-    let Some((parent, name)) = dir_ref.path().split_last() else { return Ok(true) };
-    let found = dir_ref.target_parent(target, &parent)?.stat(&name)?;
-    Ok(found.kind == Kind::Directory)
+    Ok(first_missing(target, dir_ref.path(), |_| true)?.is_none())
+}
+
+/// Returns the first directory on the way to a path, it included, that the target does not have and
+/// that `may_lack` admits. Each one is asked for the next, since opening a directory that is not
+/// there would wait for it to become visible.
+fn first_missing(
+    target: &dyn Store,
+    path: &RelPath,
+    may_lack: impl Fn(&RelPath) -> bool,
+) -> Result<Option<RelPath>, Error> {
+    let mut above = RelPath::root();
+    for name in path.components().map_while(|component| CString::new(component).ok()) {
+        let below = above.child(&name);
+        if may_lack(&below) {
+            match target.open_dir(&above)?.stat(&name) {
+                Ok(found) if found.kind == Kind::Directory => {}
+                Err(error) if !error.cause.is_vanished() => return Err(error),
+                _ => return Ok(Some(below)),
+            }
+        }
+        above = below;
+    }
+    Ok(None)
 }
