@@ -326,16 +326,19 @@ impl<'c> DeleteJob<'c> {
         Ok(Visited::NOTHING_MOVED)
     }
 
-    /// Returns whether the source has the name by now. An extraneous directory stays only for a
-    /// directory of the source: any other type by that name finds the target's directory still in
-    /// its way.
+    /// Returns whether the source has the name by now, and no filter leaves it out, which may be
+    /// one for directories alone. An extraneous directory stays only for a directory of the source:
+    /// any other type by that name finds the target's directory still in its way.
     fn source_has(&self, dir_ref: &DirRef, name: &Name, kind: Kind) -> Result<bool, SideError> {
         let source = &*self.roots[dir_ref.root() as usize].source;
         let found = dir_ref.source_dir(source).and_then(|dir| dir.stat(name));
+        let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
         match found {
+            Ok(found) if !self.selection.admits_below(&below, found.kind == Kind::Directory) => {
+                Ok(false)
+            }
             // An empty directory that is left out does not keep its name.
             Ok(found) if found.kind == Kind::Directory && kind != Kind::Directory => {
-                let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
                 Ok(!self.pruning.is_some_and(|it| it.is_empty(dir_ref.root(), &below)))
             }
             Ok(found) => Ok(kind != Kind::Directory || found.kind == Kind::Directory),

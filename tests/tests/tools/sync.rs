@@ -284,6 +284,21 @@ fn rules_keep_what_they_are_asked_to_keep() {
 }
 
 #[test]
+fn a_file_in_place_of_a_directory_that_filters_leave_out_is_extraneous() {
+    let work = Sandbox::new();
+    for dir in ["s/d", "s/e", "t"] {
+        fs::create_dir_all(work.at(dir)).unwrap();
+    }
+    for file in ["t/d", "t/e"] {
+        trees::write(&work.at(file), b"content");
+    }
+    let plan = work.run(1, "dsync", &["-nD", "--exclude=d/"]).expect(0).stdout;
+    assert!(plan.contains("delete "), "{plan}");
+    work.run(2, "dsync", &["-D", "--exclude=d/"]).expect(0);
+    assert!(!work.at("t/d").exists() && work.at("t/e").is_dir());
+}
+
+#[test]
 fn unchanged_files_become_links_to_the_older_copy() {
     let work = Sandbox::new();
     let (source, old) = source_in(work.path());
