@@ -115,6 +115,31 @@ fn rules_hold_for_single_files_named_entries_and_several_sources() {
     assert_eq!(shell(work.path(), "cat t/s/same t/s/d/newer"), "mine\nd/newer\n");
 }
 
+/// Checks that names of one file are left out with it, or copied without it. rsync 3.5 hangs there.
+#[test]
+fn hard_links_of_a_file_of_an_older_copy_are_no_links_to_what_is_left_out() {
+    let work = Sandbox::new();
+    shell(work.path(), "mkdir s; echo 1 > s/a; ln s/a s/b; ln s/a s/c; cp -a s old");
+    for count in [1, 3] {
+        for (name, source) in [("dsync", "s"), ("dcp", "s/")] {
+            let into = |target: &str| {
+                let mut tool = tool(count, name);
+                run(tool
+                    .current_dir(work.path())
+                    .args(["-a", "--compare-dest=../old"])
+                    .args([source, target]))
+                .expect(0);
+                shell(work.path(), &format!("ls {target}"))
+            };
+            assert_eq!(into(&format!("none-{name}-{count}")), "");
+            shell(work.path(), "mv old/b kept");
+            // The names from there on are one file.
+            assert_eq!(into(&format!("b-{name}-{count}")), "b\nc\n");
+            shell(work.path(), "mv kept old/b");
+        }
+    }
+}
+
 #[test]
 fn files_of_an_older_copy_are_left_out() {
     let work = Sandbox::new();

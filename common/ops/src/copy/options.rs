@@ -231,6 +231,13 @@ pub enum Unchanged {
     LeftOut,
 }
 
+impl OldCopy {
+    /// Returns whether unchanged files become hard links to those of the copy.
+    pub fn is_linked(&self) -> bool {
+        self.unchanged == Unchanged::Linked
+    }
+}
+
 impl Unchanged {
     /// Returns the option that requests the treatment.
     pub fn option(self) -> &'static str {

@@ -19,7 +19,7 @@ use super::decide::{
 use super::env::Env;
 use super::large::LargeFiles;
 use super::manifest::Manifest;
-use super::options::{SyncOptions, Unchanged};
+use super::options::{OldCopy, SyncOptions};
 use super::upkeep::Upkeep;
 use super::{CopyJob, attribute_policy};
 use crate::chunked::Outcome;
@@ -99,7 +99,9 @@ impl CopyJob<'_> {
                 self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
                 if is_in_old_copy(criteria, entry, &source, &self.upkeep.manifest, cx)? {
                     cx.stays(entry.dir_ref);
-                    return Ok(Handled::COMPLETE);
+                    // No other name can become a link to what the target does not get.
+                    let is_there = criteria.old_copy.as_ref().is_some_and(OldCopy::is_linked);
+                    return Ok(if is_there { Handled::COMPLETE } else { Handled::SKIPPED });
                 }
                 self.visit_kind(entry, source.kind, cx)
             }
@@ -330,7 +332,7 @@ fn is_in_old_copy(
     if !is_unchanged(criteria, entry, &*old_dir, &sides, cx)? {
         return Ok(false);
     }
-    if criteria.old_copy.as_ref().is_some_and(|old| old.unchanged == Unchanged::LeftOut) {
+    if !criteria.old_copy.as_ref().is_some_and(OldCopy::is_linked) {
         cx.worker.gathered.meet(source);
         cx.worker.gathered.tally.synced.unchanged += 1;
         return Ok(true);
