@@ -149,15 +149,15 @@ pub fn find(
             continue;
         }
         let located = Location::parse(path, &is_remote)?;
-        let objects = match (located, RemotePath::parse(path), location::named_host(path)) {
+        let objects = match (located, RemotePath::parse(path), location::address(path)) {
             (Location::Object(objects), ..) => objects,
             (Location::Posix(_), Some(remote), _) => {
                 hosts::add((&mut reach.hosts, &mut kept), &remote, host_options)
                     .map_err(|why| unreachable_host(path, remote.head, why))?;
                 continue;
             }
-            (Location::Posix(_), None, Some(name)) => {
-                return Err(unknown(path, name).into());
+            (Location::Posix(_), None, Some(head)) => {
+                return Err(unknown(path, head).into());
             }
             (Location::Posix(_) | Location::Container(_), ..) => continue,
         };
@@ -176,12 +176,12 @@ fn unreachable_host(path: &[u8], head: &str, why: Unreached) -> Unreached {
     if head.contains('@') {
         return why.at(path);
     }
-    Unreached::AsHost { unknown: unknown(path, head), source: Box::new(why) }
+    Unreached::AsHost { unknown: unknown(path, head.as_bytes()), source: Box::new(why) }
 }
 
-fn unknown(path: &[u8], name: &str) -> UnknownName {
+fn unknown(path: &[u8], name: &[u8]) -> UnknownName {
     let remotes = rclone_conf::names(&environment);
-    UnknownName { path: path.to_vec(), name: name.to_owned(), remotes }
+    UnknownName { path: path.to_vec(), name: name.to_vec(), remotes }
 }
 
 /// Lists the buckets of the service that a path names without any; `None` for any other path.

@@ -26,7 +26,7 @@ fn ask(host: &Host, request: &Request) -> Result<Answer> {
 /// Returns the questions that are likely to follow one.
 fn following(request: &Request) -> Vec<Request> {
     let Request::StatPath { path, symlinks } = request else { return Vec::new() };
-    let parent = Given::new(path).parent();
+    let parent = Given::local(path).parent();
     let stat = |path: &[u8], symlinks| Request::StatPath { path: path.to_vec(), symlinks };
     let lineage = |path: &[u8]| Request::Lineage { path: path.to_vec() };
     let other = match symlinks {

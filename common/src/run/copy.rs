@@ -27,7 +27,7 @@ use types::attributes::keep::Keep;
 use types::error::Side;
 use types::exit::Exit;
 use types::listed::line::json_path;
-use types::operand::placement::TargetIs;
+use types::operand::placement::{TargetIs, without_slashes};
 use types::path;
 use types::size::{exact_bytes, human_bytes, human_count};
 
@@ -72,8 +72,7 @@ impl Transfer for CopyRequest {
 
     fn contents(&self, plan: &CopyPlan, has_journal: bool) -> Option<&[u8]> {
         let ([source], [root]) = (&self.sources[..], &plan.roots[..]) else { return None };
-        let is_its_copy =
-            path::without_end_slashes(&root.target) == path::without_end_slashes(&self.target);
+        let is_its_copy = without_slashes(&root.target) == without_slashes(&self.target);
         let is_nested = root.singles.is_none() && is_its_copy && !source.ends_with(b"/");
         (is_nested && !has_journal).then_some(source)
     }

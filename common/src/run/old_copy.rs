@@ -8,7 +8,8 @@ use store::opening::Symlinks;
 use types::entry::Kind;
 use types::error::{Error, Side};
 use types::exit::Exit;
-use types::path::{escaped, join, without_end_slashes};
+use types::operand::placement::Given;
+use types::path::{escaped, join};
 
 const NO_LINKS: &str = "--link-dest: objects have no hard links, so leave it out";
 
@@ -83,39 +84,10 @@ fn from_target(resolver: &StoreResolver, target: &[u8], given: &[u8]) -> Vec<u8>
     if look(resolver, target).is_ok_and(|kind| kind == Kind::Directory) {
         return join(target, given);
     }
+    let above = || Given::new(target).parent();
     match given.strip_prefix(b"..") {
-        Some(b"") => above(target).to_vec(),
-        Some([b'/', rest @ ..]) => join(above(target), rest),
+        Some(b"") => above(),
+        Some([b'/', rest @ ..]) => join(&above(), rest),
         _ => join(target, given),
-    }
-}
-
-/// The directory that a path's last component is in.
-fn above(path: &[u8]) -> &[u8] {
-    let path = without_end_slashes(path);
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(0) => b"/",
-        Some(at) => &path[..at],
-        None => b".",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_directory_above_is_known_without_looking() {
-        for (path, expected) in [
-            ("a/b", "a"),
-            ("a/b//", "a"),
-            ("a", "."),
-            ("a/", "."),
-            ("/a", "/"),
-            ("/a/b/c", "/a/b"),
-            ("daos://P/C/d", "daos://P/C"),
-        ] {
-            assert_eq!(above(path.as_bytes()), expected.as_bytes(), "{path}");
-        }
     }
 }

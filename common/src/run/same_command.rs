@@ -28,11 +28,11 @@ use types::error::Side;
 use types::exit::Exit;
 use types::limits::{JOURNALS_MAX, NAMES_COMPARED_MAX, SETTING_BYTES_MAX};
 use types::operand::container::ContainerPath;
-use types::operand::placement::{Given, TargetIs};
+use types::operand::placement::{Given, TargetIs, without_slashes};
 use types::operand::staged_name::journal_name;
 use types::outcome::compare;
 use types::outcome::difference::Fields;
-use types::path::{escaped, join, without_end_slashes};
+use types::path::{escaped, join};
 
 /// Command to recognise.
 #[derive(Clone, Copy)]
@@ -168,7 +168,7 @@ impl Command<'_> {
         if !is_path(resolver, side, path) {
             let service = resolver.objects(side, path).map(|(store, _)| store.shown_endpoint());
             let at = service.map_or_else(String::new, |service| format!(" at {service}"));
-            return [without_end_slashes(path), at.as_bytes()].concat();
+            return [without_slashes(path), at.as_bytes()].concat();
         }
         let given = Given::new(path);
         let follows = side == Side::Target

@@ -325,3 +325,64 @@ fn the_script_of_the_documentation_and_its_replacement_copy_the_same() {
     run(&mut copy).expect(0);
     assert_same(&path("here"), &path("there2"));
 }
+
+/// Checks that the directory where an agent begins is never emptied, however it is named.
+#[test]
+fn the_root_and_the_home_directory_of_a_host_are_never_removed() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    trees::write(&work.path().join("home/thesis"), b"precious");
+    let agent = format!("cd '{}' && {}", work.path().join("home").display(), agent());
+    for path in ["/", "//", "", ".", "./", "/.", "..", "~", "~/"] {
+        let mut drm = with_agent(&sshd, 1, "drm", &agent);
+        let ended = run(drm.arg(format!("root@127.0.0.1:{path}"))).expect(2);
+        assert!(ended.stderr.contains("not removed"), "{path:?} {}", ended.stderr);
+        assert!(work.path().join("home/thesis").exists(), "{path:?}");
+    }
+    // A path below is one that is removed.
+    let mut drm = with_agent(&sshd, 1, "drm", &agent);
+    run(drm.arg("root@127.0.0.1:~/thesis")).expect(0);
+    assert!(!work.path().join("home/thesis").exists() && work.path().join("home").exists());
+}
+
+#[test]
+fn a_tilde_is_the_home_directory_and_no_name() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let path = |name: &str| work.path().join(name);
+    trees::write(&path("s/file"), b"content");
+    std::fs::create_dir(path("home")).unwrap();
+    let agent = format!("cd '{}' && {}", path("home").display(), agent());
+    let into = |target: &str| {
+        let mut dcp = with_agent(&sshd, 1, "dcp", &agent);
+        run(dcp.arg(path("s/file")).arg(format!("root@127.0.0.1:{target}")))
+    };
+    into("~").expect(0);
+    into("~/copy").expect(0);
+    into("~other/copy").expect(2);
+    into(":module").expect(2);
+    let mut names: Vec<_> = std::fs::read_dir(path("home")).unwrap().collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(
+        names
+            .drain(..)
+            .all(|it| ["file", "copy"].contains(&it.unwrap().file_name().to_str().unwrap()))
+    );
+}
+
+#[test]
+fn what_is_written_as_an_address_never_becomes_a_local_file() {
+    let work = tempfile::tempdir().unwrap();
+    std::fs::write(work.path().join("s"), "content").unwrap();
+    for target in
+        ["[::1]:x", "u@[::1]:x", "DOM\\u@h:x", "a, b:x", "a=b@h:x", ",h:x", "-h:x", "u@h:x"]
+    {
+        let mut dcp = tool(1, "dcp");
+        dcp.current_dir(work.path()).args(["--rsh=false", "--", "s", target]);
+        let ended = run(&mut dcp);
+        assert!(matches!(ended.code, Some(2 | 3)), "{target}: {ended:?}");
+    }
+    assert_eq!(std::fs::read_dir(work.path()).unwrap().count(), 1);
+}

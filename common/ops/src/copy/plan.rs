@@ -447,7 +447,12 @@ fn make_path(
     let mut path = Given::new(&root.target).parent();
     while is_missing(&path) {
         missing.push(path.clone());
-        path = Given::new(&path).parent();
+        let parent = Given::new(&path).parent();
+        // Nothing is above the root and the home directory of a host.
+        if parent == path {
+            break;
+        }
+        path = parent;
     }
     // As in `make_root_target`.
     if options.dry_run {

@@ -11,7 +11,10 @@ use store::opening::{Need, OpenAs, Symlinks};
 use store::{Dir, Store};
 use types::entry::{Attributes, Kind, Metadata, Times};
 use types::error::{Cause, Error, Failure, Op, Result, Side};
-use types::operand::placement::Given;
+use types::operand::location::split;
+use types::operand::placement::{Given, without_slashes};
+use types::operand::remote_path::RemotePath;
+use types::operand::sftp_path::SftpPath;
 use types::path::{self, RelPath, without_end_slashes};
 
 /// A tree or an entry that is to be removed.
@@ -58,10 +61,13 @@ pub enum NotRemovable {
 /// Returns the reason why a path must not be removed, as far as its spelling shows.
 pub fn refusal(given: &[u8]) -> Option<String> {
     let shown = path::escaped(given);
-    let bare = without_end_slashes(given);
+    let there = there(given);
+    let bare = without_end_slashes(there);
     let last = bare.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     if given.is_empty() {
         Some("an empty path names nothing that could be removed".to_owned())
+    } else if there.is_empty() {
+        Some(format!("\"{shown}\" is a whole home directory or service, which is not removed"))
     } else if bare.is_empty() {
         Some(format!("\"{shown}\" is the root directory, which is not removed"))
     } else if matches!(last, b"." | b"..") {
@@ -71,6 +77,15 @@ pub fn refusal(given: &[u8]) -> Option<String> {
         ))
     } else {
         None
+    }
+}
+
+/// Returns the path on the host or in the service that an operand names.
+fn there(given: &[u8]) -> &[u8] {
+    match (SftpPath::parse(given), RemotePath::parse(given)) {
+        (Ok(Some(url)), _) => url.path,
+        (_, Some(remote)) => remote.path,
+        _ => split(given).1,
     }
 }
 
@@ -97,7 +112,7 @@ impl RemoveRoot {
             };
             return opened.map_err(failed);
         }
-        let path = without_end_slashes(given);
+        let path = without_slashes(given);
         let found = resolver.look(Side::Source, path, Symlinks::Keep).map_err(failed)?;
         match found.kind {
             Kind::Directory => match Self::tree(resolver, path, &found) {
@@ -167,7 +182,7 @@ impl RemoveRoot {
         (store, path): (&Arc<dyn Store>, &[u8]),
         goes_itself: bool,
     ) -> Result<Self> {
-        let shown: &[u8] = if path == b"." { b"" } else { without_end_slashes(path) };
+        let shown: &[u8] = if path == b"." { b"" } else { without_slashes(path) };
         let new = Self::new(Arc::clone(store), (shown, path));
         if let Some((_, location)) = resolver.objects(Side::Source, path) {
             let is_bucket = without_end_slashes(&location.prefix).is_empty();
@@ -177,7 +192,7 @@ impl RemoveRoot {
             return Ok(new);
         }
         let root = store.open_dir(&RelPath::root())?.metadata()?;
-        let above = match Self::tree(resolver, without_end_slashes(path), &root) {
+        let above = match Self::tree(resolver, without_slashes(path), &root) {
             Ok(tree) => tree.above,
             Err(Error { cause: Cause::MountPoint, .. }) => None,
             Err(error) => return Err(error),
@@ -274,7 +289,7 @@ fn passage() -> OpenAs {
 pub fn overlap(roots: &[RemoveRoot]) -> Option<(usize, usize)> {
     let is_in = |inner: &RemoveRoot, outer: &RemoveRoot| {
         let (Some(inner), Some(outer)) = (&inner.real, &outer.real) else {
-            return without_end_slashes(&inner.given) == without_end_slashes(&outer.given);
+            return without_slashes(&inner.given) == without_slashes(&outer.given);
         };
         let below = inner.strip_prefix(&outer[..]);
         below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
@@ -289,11 +304,57 @@ mod tests {
 
     #[test]
     fn what_is_never_removed_is_told_by_its_spelling() {
-        for refused in ["", "/", "//", ".", "..", "a/.", "a/..", "./", "../..//", "/.", "a/./"] {
+        for refused in [
+            "",
+            "/",
+            "//",
+            ".",
+            "..",
+            "a/.",
+            "a/..",
+            "./",
+            "../..//",
+            "/.",
+            "a/./",
+            "h:/",
+            "u@h:/",
+            "h://",
+            "u@h:",
+            "u@h:.",
+            "h:./",
+            "u@h:./",
+            "h:/.",
+            "h:..",
+            "h:~",
+            "u@h:~/",
+            "u@[::1]:/",
+            "sftp://h/",
+            "sftp://h/~",
+            "sftp://h/~/",
+            "sftp://h/x/..",
+            "remote:",
+        ] {
             let why = refusal(refused.as_bytes()).unwrap_or_else(|| panic!("{refused}"));
             assert!(!why.contains('\n') && why.contains("remove"), "{why}");
         }
-        for fine in ["a", "./a", "../a", "a/", ".a", "..a", "...", "s3://b/a", "/a/b//"] {
+        for fine in [
+            "a",
+            "./a",
+            "../a",
+            "a/",
+            ".a",
+            "..a",
+            "...",
+            "s3://b/a",
+            "/a/b//",
+            "h:/a",
+            "u@h:a",
+            "u@h:~/a",
+            "sftp://h/a",
+            "sftp://h/~/a",
+            "remote:b/a",
+            "./h:/",
+        ] {
             assert_eq!(refusal(fine.as_bytes()), None, "{fine}");
         }
     }

@@ -273,9 +273,12 @@ impl Hosts {
             let (head, below) = (url.head.as_bytes().to_vec(), url.path);
             return Some(Place { host: host(url.head)?, head, below });
         }
-        let remote = RemotePath::parse(path).map(|remote| remote.head);
-        let name = remote.or_else(|| named_host(path))?;
-        let (head, below) = path.split_at(name.len() + 1);
-        Some(Place { host: host(name)?, head: head.to_vec(), below })
+        let (name, below) = if let Some(remote) = RemotePath::parse(path) {
+            (remote.head, remote.path)
+        } else {
+            let name = named_host(path)?;
+            (name, &path[name.len() + 1..])
+        };
+        Some(Place { host: host(name)?, head: [name.as_bytes(), b":"].concat(), below })
     }
 }

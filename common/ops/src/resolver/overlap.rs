@@ -52,14 +52,18 @@ impl StoreResolver {
 
     /// Goes up from a path that does not exist yet.
     fn nearest(&self, path: &[u8]) -> Option<Nearest> {
-        let below = self.hosts.of(path).map_or(path, |place| place.below);
-        let head = &path[..path.len() - below.len()];
+        let place = self.hosts.of(path);
+        let below = place.as_ref().map_or(path, |place| place.below);
+        let lineage = |at: &[u8]| match &place {
+            Some(place) => place.host.lineage(at),
+            None => posix::lineage(&self.local(at)),
+        };
         let mut at = below.to_vec();
         loop {
-            if let Some(lineage) = self.lineage(&[head, &at].concat()) {
+            if let Some(lineage) = lineage(&at) {
                 return Some(Nearest { lineage, is_it: at == below });
             }
-            let parent = Given::new(&at).parent();
+            let parent = Given::local(&at).parent();
             if parent == at {
                 return None;
             }

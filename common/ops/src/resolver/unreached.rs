@@ -51,8 +51,8 @@ pub enum Unreached {
         /// Fault.
         source: Box<Self>,
     },
-    /// The path names no remote, and no host that can be reached.
-    #[error("{unknown}; as a host of ssh: {source}")]
+    /// The path names no host that can be reached, and no remote.
+    #[error("\"{}\": ssh to \"{}\": {source}; and {}", escaped(&unknown.path), escaped(&unknown.name), unknown.no_remote())]
     AsHost {
         /// Name, as that of a remote.
         unknown: UnknownName,
@@ -84,23 +84,28 @@ impl Unreached {
 #[derive(Debug)]
 pub struct UnknownName {
     pub(super) path: Vec<u8>,
-    pub(super) name: String,
+    pub(super) name: Vec<u8>,
     /// Remotes that exist, escaped.
     pub(super) remotes: Vec<String>,
 }
 
-impl fmt::Display for UnknownName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, name) = (escaped(&self.path), escaped(self.name.as_bytes()));
+impl UnknownName {
+    fn no_remote(&self) -> String {
         let remotes = match &self.remotes[..] {
             [] => "has no remotes".to_owned(),
             names => format!("has only {}", names.join(", ")),
         };
-        write!(
-            f,
-            "\"{path}\": there is no remote \"{name}\": rclone's configuration {remotes}; for a \
-             file of that name write \"./{path}\""
+        let (path, name) = (escaped(&self.path), escaped(&self.name));
+        format!(
+            "there is no remote \"{name}\": rclone's configuration {remotes}; for a file of that name \
+             write \"./{path}\""
         )
+    }
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\": {}", escaped(&self.path), self.no_remote())
     }
 }
 

@@ -18,6 +18,7 @@ use ops::resolver::StoreResolver;
 use ops::walk::list::WalkRoot;
 use ops::walk::selection::Selection;
 use types::error::Failure;
+use types::operand::placement::without_slashes;
 use types::path;
 
 /// Open on this rank.
@@ -121,7 +122,7 @@ fn distinct(request: &WalkRequest, reporter: &mut Reporter) -> Vec<Vec<u8>> {
 fn real_path(path: &[u8]) -> Vec<u8> {
     match std::fs::canonicalize(lists::as_path(path)) {
         Ok(real) => real.into_os_string().into_vec(),
-        Err(_) => path.strip_suffix(b"/").unwrap_or(path).to_vec(),
+        Err(_) => without_slashes(path).to_vec(),
     }
 }
 

@@ -6,8 +6,9 @@
 //! - `sftp://[USER@]HOST[:PORT]/PATH`: a path on an SFTP server, as [`crate::operand::sftp_path`]
 //!   parses it.
 //! - `daos://POOL/CONTAINER[/PATH]`: a path in a container of DAOS.
-//! - Anything else is a path. `./a:b` is always one; `a:b` is refused where no remote is called
-//!   `a`, because rsync and rclone would not take it for a file.
+//! - Anything else is a path, on this node or, as [`crate::operand::remote_path`] parses it, on
+//!   another host. `./a:b` is always one here; `a:b` never is, because rsync and rclone would not
+//!   take it for a file.
 
 use std::fmt;
 
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::operand::container::ContainerPath;
 use crate::operand::malformed::{Fault, Malformed};
+use crate::operand::remote_path::colon;
+use crate::operand::sftp_path::SftpPath;
 use crate::path;
 
 /// Location of a source or target.
@@ -83,6 +86,9 @@ impl Location {
             None => None,
             Some(head) => object(given, head, is_remote)?,
         };
+        if found.is_none() {
+            check_spelling(given)?;
+        }
         Ok(found.map_or_else(|| Self::Posix(given.to_vec()), Self::Object))
     }
 
@@ -129,13 +135,29 @@ pub fn named_host(given: &[u8]) -> Option<&str> {
     head(given).filter(|name| is_remote_name(name))
 }
 
+/// Splits an operand into the text that names a host or a service, with its colon, and the path
+/// there. The first is empty for a path in a file system of this node.
+pub fn split(given: &[u8]) -> (&[u8], &[u8]) {
+    let end = match SftpPath::parse(given) {
+        Ok(Some(url)) => url.head.len(),
+        _ => address(given).map_or(0, |head| head.len() + 1),
+    };
+    given.split_at(end)
+}
+
+/// Returns the text before the colon, where an operand has a colon before its first slash: it then
+/// names no file here, whatever the text is, as rsync sees it, too.
+pub fn address(given: &[u8]) -> Option<&[u8]> {
+    colon(given).filter(|end| *end > 0).map(|end| &given[..end])
+}
+
 /// Checks a path that can only be a file or a directory in a file system. What looks like a place
 /// on a host or in a service is refused, since a file of that name here is not what is meant.
 ///
 /// # Errors
 /// Fails for a place on a host or in a service.
 pub fn checked_local(given: &[u8]) -> Result<(), NotLocal> {
-    named_host(given).map_or(Ok(()), |_| Err(NotLocal(given.to_vec())))
+    address(given).map_or(Ok(()), |_| Err(NotLocal(given.to_vec())))
 }
 
 /// Place on a host or in a service, where only a path can be given.
@@ -145,6 +167,17 @@ pub fn checked_local(given: &[u8]) -> Result<(), NotLocal> {
     path::escaped(.0)
 )]
 pub struct NotLocal(Vec<u8>);
+
+/// Refuses what rsync takes at the beginning of a path on another host, and this program does not.
+fn check_spelling(given: &[u8]) -> Result<(), Malformed> {
+    let path = address(given).map_or(&b""[..], |head| &given[head.len() + 1..]);
+    match path {
+        [b'~'] | [b'~', b'/', ..] => Ok(()),
+        [b'~', ..] => Err(Malformed::new(given, Fault::OtherHome)),
+        [b':', ..] => Err(Malformed::new(given, Fault::Daemon)),
+        _ => Ok(()),
+    }
+}
 
 /// Returns the text before the first `:`, which may be the name of a remote; `None` where the whole
 /// can only be a path, because a `/` precedes it or there is none.
@@ -335,13 +368,40 @@ mod tests {
             ("./gs:x", None),
             ("/gs:x", None),
             ("a/b:c", None),
-            ("a,b=c:d", None),
-            ("-gs:x", None),
             (":x", None),
             ("x", None),
         ] {
             assert_eq!(named_host(given.as_bytes()), host, "{given}");
             assert_eq!(checked_local(given.as_bytes()).is_err(), host.is_some(), "{given}");
+        }
+        // What no remote can be called is no file either.
+        for given in ["a,b=c:d", "-gs:x", " a:b", "[::1]:x", "a b@c:x"] {
+            assert!(checked_local(given.as_bytes()).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn operands_are_split_into_a_place_and_a_path() {
+        for (given, head, path) in [
+            ("a/b:c", "", "a/b:c"),
+            ("/", "", "/"),
+            ("h:/", "h:", "/"),
+            ("u@[::1]:x", "u@[::1]:", "x"),
+            ("sftp://h:22/~/x", "sftp://h:22", "/~/x"),
+            ("s3://b/x", "s3:", "//b/x"),
+        ] {
+            assert_eq!(split(given.as_bytes()), (head.as_bytes(), path.as_bytes()), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_rsync_takes_on_a_host_is_refused_where_it_would_mean_something_else() {
+        for (given, expected) in [("u@h:~v/x", "~USER"), ("h::x", "daemon"), ("u@h::", "daemon")] {
+            let why = parse(given).unwrap_err();
+            assert!(why.contains(expected) && !why.contains('\n'), "{given}: {why}");
+        }
+        for fine in ["u@h:~", "u@h:~/x", "u@h:./~v", "./u@h:~v"] {
+            assert_eq!(parse(fine), Ok(Location::Posix(fine.into())), "{fine}");
         }
     }
 

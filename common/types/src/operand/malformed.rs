@@ -59,6 +59,12 @@ pub(super) enum Fault {
     /// Path that could leave a container.
     #[error("a path in a container has no \"..\" in it")]
     ContainerParent,
+    /// Home directory of another user on a host.
+    #[error("~USER is not expanded; write the path of that directory, or ./~… for such a name")]
+    OtherHome,
+    /// Module of an rsync daemon.
+    #[error("rsync's daemons are not supported; write HOST:PATH, which goes through ssh")]
+    Daemon,
     /// Host without a path.
     #[error("write sftp://HOST/PATH, or sftp://HOST/~/PATH in the home directory")]
     NoPath,

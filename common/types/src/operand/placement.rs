@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::operand::container::ContainerPath;
+use crate::operand::location::split;
 use crate::operand::remote_path::RemotePath;
 use crate::operand::sftp_path::SftpPath;
 use crate::path;
@@ -32,18 +33,28 @@ impl Given {
     pub fn new(path: &[u8]) -> Self {
         let with_slash = RemotePath::with_slash(path);
         let path = with_slash.as_deref().unwrap_or(path);
-        let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        let means_contents = matches!(last, b"" | b"." | b"..");
-        let name = path
-            .split(|byte| *byte == b'/')
-            .rfind(|part| !part.is_empty() && *part != b".")
-            .filter(|part| *part != b"..");
+        // A container, and the root and home directory of a host, have no name in any directory.
         let is_container =
             matches!(ContainerPath::parse(path), Ok(Some(place)) if place.path.is_empty());
         if is_container || matches!(SftpPath::parse(path), Ok(Some(place)) if place.is_top()) {
-            // A container, and the root of a host, have no name in any directory.
             return Self { path: path.to_vec(), last_name: None, means_contents: true };
         }
+        Self::parsed(path, split(path).1)
+    }
+
+    /// Parses the spelling of a path in a file system, whatever place on a host it looks like.
+    pub fn local(path: &[u8]) -> Self {
+        Self::parsed(path, path)
+    }
+
+    fn parsed(path: &[u8], below: &[u8]) -> Self {
+        let last = below.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let means_contents = matches!(last, b"" | b"." | b"..");
+        let name = below
+            .split(|byte| *byte == b'/')
+            .rfind(|part| !part.is_empty() && *part != b".")
+            .filter(|part| *part != b"..")
+            .filter(|part| *part != b"~" || path.len() == below.len());
         Self { path: path.to_vec(), last_name: name.map(<[u8]>::to_vec), means_contents }
     }
 
@@ -57,6 +68,15 @@ impl Given {
             head => head.to_vec(),
         }
     }
+}
+
+/// Returns a path without slashes at its end. The root directory keeps its own, on another host,
+/// too, where the rest would be the home directory.
+pub fn without_slashes(given: &[u8]) -> &[u8] {
+    let (head, below) = split(given);
+    let bare = path::without_end_slashes(below).len();
+    let root = usize::from(bare == 0 && !below.is_empty());
+    &given[..head.len() + bare.max(root)]
 }
 
 /// State of the target path before the copy.
@@ -175,11 +195,45 @@ mod tests {
         assert_eq!(parent("a/a"), b"a/");
         assert_eq!(parent("sftp://a/a"), b"sftp://a/");
         assert_eq!(parent("sftp://a/~/a"), b"sftp://a/~/");
+        assert_eq!(parent("h:/h"), b"h:/");
+        assert_eq!(parent("u@h:h"), b"u@h:./");
+        assert_eq!(parent("h:/"), b"h:/");
+    }
+
+    #[test]
+    fn slashes_at_the_end_go_and_the_root_stays() {
+        for (given, bare) in [
+            ("a//", "a"),
+            ("/", "/"),
+            ("//", "/"),
+            ("h:/", "h:/"),
+            ("u@h:/x/", "u@h:/x"),
+            ("u@h:./", "u@h:."),
+            ("sftp://h/", "sftp://h/"),
+            ("sftp://h/x/", "sftp://h/x"),
+            ("s3://b/x/", "s3://b/x"),
+            ("./a:/", "./a:"),
+        ] {
+            assert_eq!(without_slashes(given.as_bytes()), bare.as_bytes(), "{given}");
+        }
     }
 
     #[test]
     fn a_host_is_no_name() {
-        for top in ["sftp://h/", "sftp://h/~", "sftp://h/~/"] {
+        for top in [
+            "sftp://h/",
+            "sftp://h/~",
+            "sftp://h/~/",
+            "h:/",
+            "h://",
+            "u@h:",
+            "u@h:.",
+            "u@h:./",
+            "h:./",
+            "h:..",
+            "u@h:~",
+            "h:~/",
+        ] {
             let given = Given::new(top.as_bytes());
             assert!(given.last_name.is_none() && given.means_contents, "{top}");
         }
