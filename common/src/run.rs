@@ -31,6 +31,7 @@ mod transfer;
 mod verify;
 pub mod walk;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::surface::cli::CommonArgs;
@@ -123,7 +124,7 @@ fn select(
 /// The exit code, on all ranks, where that is not clear; rank 0 has said why.
 fn find_stores(
     session: &mut Session<'_, '_>,
-    places: &[(Side, &[u8])],
+    (places, is_one_file_system): (&[(Side, &[u8])], bool),
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Result<StoreResolver, Exit> {
@@ -138,10 +139,14 @@ fn find_stores(
             why.exit()
         })?;
         kept = hosts;
-        check_limits(&reach).map_err(|why| {
+        let mut refused = |why: &dyn Display| {
             reporter.refuse(why);
             Exit::Usage
-        })?;
+        };
+        check_limits(&reach).map_err(|why| refused(&why))?;
+        if is_one_file_system && reach.has_sftp() {
+            return Err(refused(&MountsAreUnknown));
+        }
         Ok(reach)
     });
     let resolver = StoreResolver::new(broadcast(session.mail, reach)?, kept);
@@ -164,6 +169,14 @@ fn find_stores(
      write --bwlimit RATE"
 )]
 struct NothingLimited;
+
+/// Error of a job that is to stay on one file system, where those are not told apart.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--one-file-system (-x): an SFTP server does not tell where another file system begins; exclude \
+     mount points, or use HOST:PATH, where dcp is installed there"
+)]
+struct MountsAreUnknown;
 
 /// Refuses a limit of transfers to and from services where there are none.
 fn check_limits(reach: &Reach) -> Result<(), NothingLimited> {

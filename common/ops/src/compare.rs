@@ -323,7 +323,7 @@ impl<'c> CompareJob<'c> {
             let source = (&**entry.dir, Some(entry.name));
             self.compare_xattrs(&mut pair, source, (target_dir, Some(target_name)))?;
         }
-        if is_same_kind && matches!(pair.source.kind, Kind::BlockDevice | Kind::CharDevice) {
+        if is_same_kind && pair.source.kind.is_device() {
             let source = entry.dir.device_number(entry.name).at(Side::Source)?;
             if source != target_dir.device_number(target_name).at(Side::Target)? {
                 pair.differing.insert(Fields::CONTENT);

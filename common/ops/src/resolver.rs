@@ -4,6 +4,7 @@
 mod host_options;
 mod hosts;
 mod overlap;
+mod probe;
 mod sftp_remote;
 mod unreached;
 
@@ -51,6 +52,11 @@ impl Reach {
     /// Returns whether all paths are on this node.
     pub fn is_local(&self) -> bool {
         self.services.is_empty() && self.hosts.is_empty()
+    }
+
+    /// Returns whether any path is on an SFTP server.
+    pub fn has_sftp(&self) -> bool {
+        self.hosts.iter().any(|(_, settings)| matches!(settings, hosts::Settings::Sftp(_)))
     }
 }
 

@@ -52,7 +52,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, "clean", args, session.topology.ranks);
     let named: Vec<_> = request.locations.iter().map(|path| (Side::Target, &path[..])).collect();
-    let resolver = match find_stores(session, &named, args, &mut reporter) {
+    let resolver = match find_stores(session, (&named, false), args, &mut reporter) {
         Ok(resolver) => resolver.discarding_changes(request.dry_run),
         Err(exit) => return exit,
     };

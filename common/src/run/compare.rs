@@ -88,9 +88,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Err(exit) => return exit,
     };
     let places = [(Side::Target, &request.target[..]), (Side::Source, &request.source)];
+    let is_one = selection.is_one_file_system();
     // A manifest is a list in a file system.
     let count = if request.named.manifest().is_some() { 1 } else { 2 };
-    let resolver = match find_stores(session, &places[..count], args, &mut reporter) {
+    let resolver = match find_stores(session, (&places[..count], is_one), args, &mut reporter) {
         Ok(resolver) => resolver,
         Err(exit) => return exit,
     };

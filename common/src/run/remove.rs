@@ -92,7 +92,7 @@ fn try_run(
     let entries =
         named::open(session, (&request.named, request.paths.first().map(Vec::as_slice)), reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
-    let resolver = find_stores(session, &places, args, reporter)?;
+    let resolver = find_stores(session, (&places, selection.is_one_file_system()), args, reporter)?;
     let resolver = resolver.discarding_changes(request.dry_run);
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
     let shared: Vec<_> = roots.iter().map(shared).collect();

@@ -119,8 +119,9 @@ fn course<T: Transfer>(
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, T::VERB, args, session.topology.ranks);
     let selection = select(session, &wishes.filters, &mut reporter).ok_or(Exit::Usage)?;
+    let is_one = selection.is_one_file_system();
     let mut opened = named::open(session, named_in(request), &mut reporter)?;
-    let resolver = find_stores(session, &request.places(), args, &mut reporter)?;
+    let resolver = find_stores(session, (&request.places(), is_one), args, &mut reporter)?;
     let mut found = None;
     let prepared = is_root.then(|| {
         let mut prepared = request.prepare(session, (&resolver, &selection), args, &mut reporter);
@@ -129,9 +130,7 @@ fn course<T: Transfer>(
         (prepared.plan, prepared.options)
     });
     let (plan, options) = broadcast(session.mail, prepared);
-    if plan.roots.is_empty() {
-        return Err(if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage });
-    }
+    check_has_roots(&plan)?;
     let shared = args.assume_shared;
     let resume_state = resume::open(session, found, (&options, shared), &mut reporter);
     let resume_state = resume_state.ok_or(Exit::Unusable)?;
@@ -185,6 +184,15 @@ fn course<T: Transfer>(
         verdict,
     };
     Ok(ending.conclude(session, (tally, counters), args, &mut reporter))
+}
+
+/// Returns the exit code of a plan without anything to do, as an error.
+fn check_has_roots(plan: &CopyPlan) -> Result<(), Exit> {
+    match (plan.roots.is_empty(), plan.refusals.is_empty()) {
+        (false, _) => Ok(()),
+        (true, true) => Err(Exit::Unusable),
+        (true, false) => Err(Exit::Usage),
+    }
 }
 
 /// Opens the manifest and begins the record, on all ranks.

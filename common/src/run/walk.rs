@@ -81,7 +81,8 @@ fn course(
     };
     let entries = named::open(session, (&request.named, None), &mut reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
-    let resolver = find_stores(session, &places, args, &mut reporter)?;
+    let resolver =
+        find_stores(session, (&places, selection.is_one_file_system()), args, &mut reporter)?;
     let choice = (&selection, args);
     let Some((input, failed)) = input::open(session, &resolver, request, choice, &mut reporter)
     else {

@@ -40,6 +40,11 @@ impl Kind {
         matches!(self, Self::Fifo | Self::Socket | Self::BlockDevice | Self::CharDevice)
     }
 
+    /// Returns true for a block or character device.
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::BlockDevice | Self::CharDevice)
+    }
+
     /// Returns the bits of `st_mode` that say the file type.
     pub fn to_mode(self) -> u32 {
         match self {

@@ -341,3 +341,60 @@ fn a_host_that_serves_something_else_is_one_line() {
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
 }
+
+#[test]
+fn a_move_onto_itself_loses_nothing() {
+    need_root!();
+    need!(has_server(), "sftp-server");
+    let (sshd, work) = (Sshd::start(""), Sandbox::new());
+    let tree = work.at("tree");
+    let before = || {
+        trees::write(&tree.join("d/file"), b"content");
+        trees::write(&tree.join("other"), b"content");
+        fs::create_dir_all(work.at("beside")).unwrap();
+        picture(&tree)
+    };
+    let here = tree.display().to_string();
+    let [slashed, there] = [format!("{here}/"), there(&tree)];
+    let file = [format!("{here}/other"), format!("{there}/other")];
+    for (from, to) in [
+        (format!("{there}/"), slashed.clone()),
+        (slashed.clone(), format!("{there}/")),
+        (file[0].clone(), file[1].clone()),
+        (file[1].clone(), file[0].clone()),
+        (here.clone(), format!("{there}/d")),
+        (here.clone(), format!("{there}/d/new")),
+        (there.clone(), format!("{here}/d")),
+    ] {
+        let whole = before();
+        let mut dcp = through(&sshd, 1, "dcp");
+        let ended = run(dcp.args(["-p", "--remove-source", &from, &to]));
+        assert!(matches!(ended.code, Some(2 | 3 | 23)), "{from} {to}: {ended:?}");
+        assert!(ended.stderr.contains("same") || ended.stderr.contains("inside"), "{ended:?}");
+        assert_eq!(picture(&tree), whole, "{from} {to}");
+    }
+    // A move to a place that is another one is no mistake, and leaves no probe.
+    let mut dcp = through(&sshd, 1, "dcp");
+    let beside = work.at("beside");
+    let target = format!("sftp://root@127.0.0.1{}", beside.display());
+    run(dcp.args(["-p", "--remove-source", &slashed, &target])).expect(0);
+    assert_eq!(fs::read_dir(&beside).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(&tree).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn devices_are_skipped_and_mounts_that_are_not_told_are_no_option() {
+    need_root!();
+    need!(has_server(), "sftp-server");
+    let (sshd, work) = (Sshd::start(""), Sandbox::new());
+    trees::write(&work.at("s/file"), b"content");
+    trees::write(&work.at("t/extra"), b"content");
+    let made = Command::new("mknod").arg(work.at("s/null")).args(["c", "1", "3"]).status();
+    need!(made.is_ok_and(|made| made.success()), "devices");
+    let mut dsync = through(&sshd, 2, "dsync");
+    run(dsync.args(["-a", "-D", &there(&work.at("s"))]).arg(work.at("t"))).expect(0);
+    assert!(work.at("t/file").exists() && !work.at("t/extra").exists());
+    let mut walk = through(&sshd, 1, "dwalk");
+    let ended = run(walk.args(["-x", &there(&work.at("s"))])).expect(2);
+    assert!(ended.stderr.contains("--one-file-system"), "{}", ended.stderr);
+}

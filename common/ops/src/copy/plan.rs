@@ -186,9 +186,10 @@ impl Placing {
         if is_inside {
             return Some(Cause::TargetInside);
         }
-        let across = || resolver.overlap_across_hosts(&self.source.path, &self.target_path);
+        let across =
+            resolver.overlap_across_hosts(&self.source.path, source.kind, &self.target_path);
         // A directory may be copied into one above it.
-        across().filter(|cause| self.is_directory && *cause != Cause::SourceInside)
+        across.filter(|cause| *cause != Cause::SourceInside)
     }
 
     /// True if the contents of the directory go into the target, instead of the directory itself

@@ -26,6 +26,13 @@ pub(super) fn copy_special(
         return Ok(Met::Done(Handled::SKIPPED));
     }
     let device = entry.dir.device_number(entry.name).at(Side::Source)?;
+    // An SFTP server tells no number; anywhere else the device is gone.
+    if metadata.kind.is_device() && device.is_none() {
+        let now = entry.dir.stat(entry.name).at(Side::Source)?;
+        if now.kind == metadata.kind {
+            return Ok(Met::Done(leave_out(metadata.kind, cx)));
+        }
+    }
     let xattrs = cx.env.xattrs_of(|| entry.dir.xattrs(Some(entry.name)))?;
     cx.worker.gathered.meet(&metadata);
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;

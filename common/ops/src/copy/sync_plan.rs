@@ -141,5 +141,5 @@ fn refuse_overlap(
     if at_target.is_ok_and(|at_target| resolver.is_below(Side::Source, source, &at_target)) {
         return refuse(Cause::SourceInside);
     }
-    resolver.overlap_across_hosts(source, target).map_or(Ok(()), refuse)
+    resolver.overlap_across_hosts(source, metadata.kind, target).map_or(Ok(()), refuse)
 }

@@ -2,6 +2,7 @@
 //! and named on another host, too, or on two hosts.
 
 use super::StoreResolver;
+use types::entry::Kind;
 use types::error::{Cause, Side};
 use types::operand::lineage::Lineage;
 use types::operand::placement::Given;
@@ -14,12 +15,18 @@ struct Nearest {
 }
 
 impl StoreResolver {
-    /// Returns why a directory and a target are not to be used together, if they are the same
-    /// directory or one is inside the other although their paths are on different hosts. Paths of
-    /// one host are compared by device and inode instead.
-    pub fn overlap_across_hosts(&self, source: &[u8], target: &[u8]) -> Option<Cause> {
+    /// Returns why a source of that type and a target are not to be used together, if they are the
+    /// same or one is inside the other although their paths are on different hosts. Paths of one
+    /// host are compared by device and inode instead.
+    pub fn overlap_across_hosts(&self, source: &[u8], kind: Kind, target: &[u8]) -> Option<Cause> {
         if !self.are_on_different_hosts(source, target) {
             return None;
+        }
+        if self.are_told_by_probe(source, target) {
+            return self.overlap_by_probe(source, kind, target);
+        }
+        if kind != Kind::Directory {
+            return self.is_same_name(source, target).then_some(Cause::SameFile);
         }
         let from = self.lineage(source)?;
         let to = self.nearest(target)?;
@@ -30,6 +37,15 @@ impl StoreResolver {
         } else {
             (to.is_it && from.is_below(&to.lineage)).then_some(Cause::SourceInside)
         }
+    }
+
+    /// Returns whether two paths have one name in the same directory.
+    fn is_same_name(&self, source: &[u8], target: &[u8]) -> bool {
+        let (source, target) = (Given::new(source), Given::new(target));
+        let above = |given: &Given| self.lineage(&given.parent());
+        source.last_name.is_some()
+            && source.last_name == target.last_name
+            && above(&source).zip(above(&target)).is_some_and(|(one, other)| one.is_of_same(&other))
     }
 
     fn are_on_different_hosts(&self, source: &[u8], target: &[u8]) -> bool {

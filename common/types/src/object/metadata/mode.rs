@@ -90,7 +90,7 @@ fn split(st_mode: u32) -> Option<KindAndMode> {
     let kind_bits = st_mode & libc::S_IFMT;
     let kind = Kind::from_mode(st_mode);
     let is_device = [libc::S_IFBLK, libc::S_IFCHR].contains(&kind_bits);
-    let says_device = matches!(kind, Kind::BlockDevice | Kind::CharDevice);
+    let says_device = kind.is_device();
     let is_sound = kind_bits == 0 || !says_device || is_device;
     is_sound.then_some(((kind_bits != 0).then_some(kind), st_mode & 0o7777))
 }

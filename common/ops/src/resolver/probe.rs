@@ -1,0 +1,166 @@
+//! Overlap of a source and a target of which one is on an SFTP server. The protocol has nothing by
+//! which a directory is recognised, so a directory is made at the target for a moment, and looked
+//! for at the source.
+
+use std::ffi::CString;
+
+use super::StoreResolver;
+use super::hosts::Reached;
+use store::opening::{Need, OpenAs, Symlinks};
+use types::entry::{Attributes, Kind};
+use types::error::{Cause, Result, Side};
+use types::operand::placement::Given;
+use types::path::{join, parent};
+
+/// A path, and the host that it is on; `None` for this node.
+struct Spot<'p> {
+    host: Option<&'p Reached>,
+    head: Vec<u8>,
+    path: Vec<u8>,
+}
+
+impl Spot<'_> {
+    fn is_on_sftp(&self) -> bool {
+        matches!(self.host, Some(Reached::Sftp(_)))
+    }
+
+    fn kind(&self, path: &[u8]) -> Option<Kind> {
+        let found = match self.host {
+            Some(host) => host.stat(path, Symlinks::Follow),
+            None => posix::stat_path(path, Symlinks::Follow),
+        };
+        found.ok().map(|found| found.kind)
+    }
+
+    /// Returns the path of a directory without symbolic links.
+    fn real_directory(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.kind(path).filter(|kind| *kind == Kind::Directory)?;
+        match self.host {
+            Some(host) => host.real_path(path),
+            None => posix::real_path(path),
+        }
+    }
+
+    /// Returns the nearest directory at or above the path that exists, and what is below it.
+    fn nearest(&self) -> Option<(Vec<u8>, Vec<CString>)> {
+        let (mut at, mut below) = (self.path.clone(), Vec::new());
+        loop {
+            if let Some(real) = self.real_directory(&at) {
+                return Some((real, below));
+            }
+            let given = Given::local(&at);
+            below.insert(0, CString::new(given.last_name.clone()?).ok()?);
+            at = given.parent();
+        }
+    }
+}
+
+impl StoreResolver {
+    /// Returns whether one of two paths is on an SFTP server.
+    pub(super) fn are_told_by_probe(&self, source: &[u8], target: &[u8]) -> bool {
+        self.spot(source).is_on_sftp() || self.spot(target).is_on_sftp()
+    }
+
+    /// Returns why a source and a target are not to be used together, if they turn out to be the
+    /// same or one inside the other. A target that nothing can be made in has no answer, and a dry
+    /// run makes nothing.
+    pub(super) fn overlap_by_probe(
+        &self,
+        source: &[u8],
+        kind: Kind,
+        target: &[u8],
+    ) -> Option<Cause> {
+        let (from, to) = (self.spot(source), self.spot(target));
+        let given = Given::local(&from.path);
+        let is_directory = kind == Kind::Directory;
+        let directory = if is_directory { from.path.clone() } else { given.parent() };
+        let directory = from.real_directory(&directory)?;
+        let (nearest, below) = to.nearest()?;
+        if self.discards_changes {
+            return None;
+        }
+        let probe = self.probe(&[&to.head[..], &nearest].concat()).ok()?;
+        let shows = |place: &[u8]| from.kind(&join(place, probe.name.to_bytes())).is_some();
+        let cause = if !is_directory {
+            let is_name =
+                matches!(&below[..], [name] if Some(name.to_bytes()) == given.last_name.as_deref());
+            (is_name && shows(&directory)).then_some(Cause::SameFile)
+        } else if shows(&directory) {
+            Some(if below.is_empty() { Cause::SameFile } else { Cause::TargetInside })
+        } else if tails(&nearest).any(|tail| shows(&join(&directory, tail))) {
+            Some(Cause::TargetInside)
+        } else {
+            let above = std::iter::successors(above(&directory), |path| above(path));
+            let is_inside = below.is_empty() && above.into_iter().any(shows);
+            is_inside.then_some(Cause::SourceInside)
+        };
+        probe.end();
+        cause
+    }
+
+    fn spot<'p>(&'p self, given: &'p [u8]) -> Spot<'p> {
+        match self.hosts.of(given) {
+            Some(place) => {
+                let (head, path) = (place.head.clone(), place.below.to_vec());
+                Spot { host: Some(place.host), head, path }
+            }
+            None => Spot { host: None, head: Vec::new(), path: self.local(given).into_owned() },
+        }
+    }
+
+    fn probe(&self, directory: &[u8]) -> Result<Probe> {
+        let passage = OpenAs { need: Need::Passage, ..OpenAs::default() };
+        let (store, _) = self.open_changeable(Side::Target, directory, passage)?;
+        let dir = store.open_dir(&types::path::RelPath::root())?;
+        let times = dir.metadata()?.times();
+        let name = format!(".dcp.probe.{:016x}", fastrand::u64(..));
+        let name = CString::new(name).unwrap_or_default();
+        dir.make_dir(&name, 0o700)?;
+        Ok(Probe { dir, name, before: Attributes { times, ..Attributes::default() } })
+    }
+}
+
+/// A directory that is made at the target for a moment.
+struct Probe {
+    dir: std::sync::Arc<dyn store::Dir>,
+    name: CString,
+    before: Attributes,
+}
+
+impl Probe {
+    /// Removes the directory, and restores the timestamps of the one that it was in.
+    fn end(self) {
+        let removed = self.dir.remove(&self.name, Kind::Directory);
+        let restored = self.dir.set_attributes(&self.before);
+        if let Err(error) = removed.and(restored) {
+            tracing::debug!(%error, name = ?self.name, "a probe of the target is left");
+        }
+    }
+}
+
+/// Returns the ends of a path, from its last component on.
+fn tails(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = (0..path.len()).rev().filter(|at| path[*at] == b'/');
+    slashes.map(|at| &path[at + 1..]).filter(|tail| !tail.is_empty())
+}
+
+/// Returns the directory above an absolute path.
+fn above(path: &[u8]) -> Option<&[u8]> {
+    if path == b"/" {
+        return None;
+    }
+    parent(path).map(|above| if above.is_empty() { &b"/"[..] } else { above })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_tails_and_directories_above_them() {
+        let tails: Vec<_> = tails(b"/a/b/c").collect();
+        assert_eq!(tails, [&b"c"[..], b"b/c", b"a/b/c"]);
+        let above: Vec<_> = std::iter::successors(above(b"/a/b"), |path| above(path)).collect();
+        assert_eq!(above, [&b"/a"[..], b"/"]);
+    }
+}
