@@ -82,6 +82,13 @@ impl Sshd {
         std::fs::write(self.dir.path().join("authorized"), format!("{options} {key}")).unwrap();
     }
 
+    /// Gives the key of the client to another user, who has to be let through to it.
+    pub fn give_key_to(&self, uid: u32) {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        chown(self.dir.path().join("user"), Some(uid), Some(uid)).unwrap();
+        std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    }
+
     /// Returns the value of `--rsh` that reaches the server.
     pub fn shell(&self) -> String {
         let known = self.dir.path().join("known");

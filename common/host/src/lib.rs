@@ -12,3 +12,4 @@ pub mod mounts;
 pub mod process;
 pub mod throttle;
 pub mod transfers;
+pub mod user;

@@ -118,11 +118,7 @@ impl<'c> DeleteJob<'c> {
             selection,
             mode,
             options,
-            // Counting reads directories too, with the rights of this process.
-            is_superuser: match mode {
-                Mode::Count => rustix::process::geteuid().is_root(),
-                Mode::Delete | Mode::Plan(_) => options.job.is_superuser,
-            },
+            is_superuser: options.user.is_superuser,
             account: Account::recording(options.record.filter(|_| mode != Mode::Count)),
             hopeless: Hopeless::default(),
             met: Mutex::default(),
@@ -511,6 +507,7 @@ mod tests {
 
     use super::*;
     use crate::copy::options::{HardLinks, JobFacts, Verify};
+    use host::user::User;
     use posix::PosixStore;
     use store::faulty::{Faults, FaultyStore};
     use store::memory::MemoryStore;
@@ -534,6 +531,7 @@ mod tests {
             remove_source: false,
             prune_empty_dirs: false,
             job: JobFacts::here(),
+            user: User::own(),
         }
     }
 

@@ -20,6 +20,7 @@ pub use unreached::{UnknownName, Unreached};
 
 use host::dfuse::{Dfuse, MountError};
 use host::mounts;
+use host::user::User;
 use posix::{self, PosixStore};
 use s3::config::environment;
 use s3::config::error::SettingsError;
@@ -453,6 +454,11 @@ impl StoreResolver {
     /// Returns whether a path is on another host.
     pub fn is_remote(&self, path: &[u8]) -> bool {
         self.hosts.of(path).is_some()
+    }
+
+    /// Returns the user with whose rights a path is changed.
+    pub fn user(&self, path: &[u8]) -> User {
+        self.hosts.of(path).map_or_else(User::own, |place| place.host.user())
     }
 
     /// Returns whether the directory at a path is `above`, or is below it.

@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use ::store::opening::{OpenAs, Symlinks};
 use ::store::{Dir, Store};
 use host::process::set_umask;
+use host::user::User;
 use posix::PosixStore;
 use types::content::transfer::Durable;
 use types::entry::{Kind, Metadata, Xattrs};
@@ -184,7 +185,7 @@ impl Agent {
                 set_umask(umask & 0o777);
                 self.packer.set(compress);
                 self.relative_devices.store(relative_devices, Ordering::SeqCst);
-                Ok(Answer::Machine(self.machine.clone()))
+                Ok(Answer::Begun { machine: self.machine.clone(), user: User::own() })
             }
             Request::Ping => Ok(Answer::Done),
             Request::Root { root, path, open_as } => {

@@ -31,7 +31,7 @@ struct State {
 
 /// Words of ssh after which another attempt may succeed: sshd refuses connections at random while
 /// many are beginning (`MaxStartups`), and a host may be restarting.
-const TRANSIENT: [&str; 8] = [
+const TRANSIENT: [&str; 9] = [
     "kex_exchange_identification",
     "banner exchange",
     "Connection closed",
@@ -40,6 +40,7 @@ const TRANSIENT: [&str; 8] = [
     "Connection refused",
     "Connection timed out",
     "Not allowed at this time",
+    "ssh_dispatch_run_fatal",
 ];
 
 impl<C> Doors<C> {
@@ -124,5 +125,11 @@ fn told(why: Ungreeted, mut link: Link) -> NoConnection {
     if matches!(why, Ungreeted::Foreign(_)) || words.trim().is_empty() {
         return why.into();
     }
-    NoConnection::Words(words.trim().lines().map(str::trim).collect::<Vec<_>>().join(", "))
+    let words = words.trim().lines().map(str::trim).collect::<Vec<_>>().join(", ");
+    match why {
+        Ungreeted::Silence(hint) if words.contains("not found") => {
+            NoConnection::Words(format!("{words}; {hint}"))
+        }
+        _ => NoConnection::Words(words),
+    }
 }

@@ -1,11 +1,12 @@
 //! A host, or several that share its file systems, with agents that serve them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use ::host::user::User;
 use ::store::opening::OpenAs;
 use types::content::crc64::Crc64;
 use types::entry::Metadata;
@@ -54,6 +55,7 @@ impl HostSettings {
 pub struct Host {
     pool: Pool<Connection>,
     machines: Machines,
+    user: OnceLock<User>,
     roots: Mutex<Vec<RootOf>>,
     next_root: AtomicU32,
     umask: u32,
@@ -97,6 +99,7 @@ impl Host {
         Self {
             machines: Machines::new(settings.doors.len() == 1, settings.machine),
             pool: Pool::new(settings.doors, settings.connections_max, dial, Connection::greet),
+            user: OnceLock::new(),
             roots: Mutex::default(),
             next_root: AtomicU32::new(1),
             umask: ::host::process::current_umask(),
@@ -130,6 +133,11 @@ impl Host {
     pub fn reach(&self) -> std::result::Result<Option<Machine>, NoHost> {
         self.connection().map_err(|_| self.pool.complaint())?;
         Ok(self.machines.first().filter(|_| !self.has_several_doors()))
+    }
+
+    /// Returns the user that works there, once a connection was made.
+    pub fn user(&self) -> Option<User> {
+        self.user.get().cloned()
     }
 
     /// Notes the machine that another rank has reached by the name. Connections to another one are
@@ -357,7 +365,11 @@ impl Host {
         connection.set_silence(self.silence_max);
         let begin = Request::Begin { umask: self.umask, relative_devices, compress };
         match connection.begin(&begin).map_err(|Broken| Unprepared::Ended)?.0? {
-            Answer::Machine(machine) => self.machines.admit(machine)?,
+            Answer::Begun { machine, user } => {
+                self.machines.admit(machine)?;
+                // The first one counts: all hosts of a file system know one user.
+                let _ = self.user.set(user);
+            }
             _ => return Err(malformed(Op::Open).into()),
         }
         for root in lock(&self.roots).clone() {

@@ -7,6 +7,7 @@ use std::ffi::CString;
 
 use serde::{Deserialize, Serialize};
 
+use ::host::user::User;
 use ::store::opening::{OpenAs, Symlinks};
 use ::store::{NewFile, NewSpecial, NewSymlink, Writers};
 use types::content::chunk::Extent;
@@ -154,7 +155,7 @@ pub struct Part {
 pub enum Request {
     /// Begins the session: the mask for new entries, whether device numbers are to be relative to
     /// the root's, because each of several hosts may have its own, and whether messages are
-    /// compressed. The answer is the machine.
+    /// compressed. The answer is the machine, and the user there.
     Begin { umask: u32, relative_devices: bool, compress: bool },
     /// Asks whether the agent is there.
     Ping,
@@ -423,7 +424,10 @@ pub enum Answer {
     Preserved(Preserved),
     View(Option<RootView>),
     Mounts(Mounts),
-    Machine(Machine),
+    Begun {
+        machine: Machine,
+        user: User,
+    },
     Lineage(Option<Lineage>),
     Root(RootIs),
     Made {

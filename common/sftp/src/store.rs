@@ -8,6 +8,7 @@ mod staged;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::host::user::User;
 use ::store::opening::{OpenAs, Symlinks};
 use ::store::{Capabilities, Dir, Store};
 use types::attributes::keep::XattrChoice;
@@ -213,6 +214,17 @@ pub fn real_path(host: &Host, path: &[u8]) -> Option<Vec<u8>> {
     // Servers resolve the path of an entry that does not exist, too.
     host.stat(Kind::Stat, path, 0).ok()?;
     host.real_path(Op::Stat, path).ok()
+}
+
+/// Returns the user that works there, as far as it shows: the owner of its home directory. Root
+/// owns the directory to which a server confines users (`ChrootDirectory` of sshd_config(5)), so
+/// that they are unknown.
+pub fn user(host: &Host) -> User {
+    let is_home = host.real_path(Op::Stat, b".").is_ok_and(|path| path != b"/");
+    match host.stat(Kind::Stat, b".", 0) {
+        Ok(home) if is_home => User::of(home.uid == 0, vec![home.gid]),
+        _ => User::unknown(),
+    }
 }
 
 impl SftpStore {

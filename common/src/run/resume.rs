@@ -167,7 +167,7 @@ impl ResumeState {
         }
         let comm = session.mail.comm();
         let share = (comm.rank(), comm.size());
-        let here = sweep::remove_unused(journal, roots, share, options.job.is_superuser);
+        let here = sweep::remove_unused(journal, roots, share, options.user.is_superuser);
         let failures = gather(session.mail, &here).map_or_else(Vec::new, |all| all.concat());
         for failure in &failures {
             reporter.failure(failure);

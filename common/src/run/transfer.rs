@@ -18,6 +18,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::broadcast;
+use host::user::User;
 use ops::copy::Stage;
 use ops::copy::leftovers::Leftovers;
 use ops::copy::moving::Moving;
@@ -126,6 +127,7 @@ fn course<T: Transfer>(
     let prepared = is_root.then(|| {
         let mut prepared = request.prepare(session, (&resolver, &selection), args, &mut reporter);
         prepared.plan.locate(&resolver);
+        prepared.options.user = user_at_target(request, &resolver);
         found = prepared.journal;
         (prepared.plan, prepared.options)
     });
@@ -193,6 +195,12 @@ fn check_has_roots(plan: &CopyPlan) -> Result<(), Exit> {
         (true, true) => Err(Exit::Unusable),
         (true, false) => Err(Exit::Usage),
     }
+}
+
+/// Returns the user with whose rights the target is changed.
+fn user_at_target<T: Transfer>(request: &T, resolver: &StoreResolver) -> User {
+    let target = request.places().into_iter().find(|(side, _)| *side == Side::Target);
+    target.map_or_else(User::own, |(_, path)| resolver.user(path))
 }
 
 /// Opens the manifest and begins the record, on all ranks.

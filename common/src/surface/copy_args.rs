@@ -11,6 +11,7 @@ use super::record_args::{RecordArgs, RecordRequest};
 use super::resume_args::ResumeArgs;
 use super::transfer_args::TransferArgs;
 use super::verify_args::VerifyArgs;
+use host::user::User;
 use ops::copy::options::{CopyOptions, JobFacts, ResumeRequest, SyncOptions};
 use store::opening::Symlinks;
 use types::attributes::keep::Keep;
@@ -112,10 +113,11 @@ impl CopyArgs {
         symlinks: Symlinks,
         sync: Option<SyncOptions>,
     ) -> CopyWishes {
-        let (job, record) = (JobFacts::here(), self.record.request());
+        let (job, user, record) = (JobFacts::here(), User::own(), self.record.request());
+        let by = (job.umask, user.is_superuser);
         let options = CopyOptions {
             symlinks,
-            keep: self.verify.keep(self.keep.keep(keeps, singly, &job)),
+            keep: self.verify.keep(self.keep.keep(keeps, singly, by)),
             hard_links: self.keep.hard_links(),
             chunk_bytes: self.tuning.chunk_bytes(),
             buffer_bytes: self.tuning.buffer_bytes(),
@@ -130,6 +132,7 @@ impl CopyArgs {
             remove_source: false,
             prune_empty_dirs: self.prune_empty_dirs,
             job,
+            user,
         };
         CopyWishes {
             options,

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use uzers::{get_group_by_name, get_user_by_name};
 
-use ops::copy::options::{HardLinks, JobFacts};
+use ops::copy::options::HardLinks;
 use types::attributes::keep::{Chown, Keep, XattrChoice};
 use types::attributes::mode_change::ModeChange;
 
@@ -217,7 +217,12 @@ impl KeepArgs {
     }
 
     /// Attributes to preserve, for a tool that preserves `by_default` without options.
-    pub fn keep(&self, by_default: &Keep, singly: SingleKeepArgs, job: &JobFacts) -> Keep {
+    pub fn keep(
+        &self,
+        by_default: &Keep,
+        singly: SingleKeepArgs,
+        (umask, is_superuser): (u32, bool),
+    ) -> Keep {
         let asked = match self.preserve {
             _ if self.archive => PreserveList::ALL,
             None => PreserveList::of(by_default),
@@ -231,7 +236,7 @@ impl KeepArgs {
         let xattrs = chosen.unwrap_or(match kept.xattr || is_as_rsync && !refused.xattr {
             false => XattrChoice::None,
             // As rsync(1): only the superuser sees `trusted.*`.
-            true if is_as_rsync && job.is_superuser => XattrChoice::NonLustre,
+            true if is_as_rsync && is_superuser => XattrChoice::NonLustre,
             true => XattrChoice::Own,
         });
         let with_mode = kept.mode && !refused.acl && chosen != Some(XattrChoice::None);
@@ -242,9 +247,9 @@ impl KeepArgs {
             times: kept.timestamps,
             xattrs,
             specials: self.specials || self.archive,
-            devices: self.devices || self.archive && job.is_superuser,
+            devices: self.devices || self.archive && is_superuser,
             chown: self.chown.unwrap_or_default(),
-            chmod: self.chmod.clone().map(|change| change.under(job.umask)),
+            chmod: self.chmod.clone().map(|change| change.under(umask)),
         }
     }
 }
@@ -288,19 +293,19 @@ mod tests {
         path: Option<String>,
     }
 
-    const USER: JobFacts = JobFacts { id: 0, umask: 0o022, is_superuser: false };
-    const ROOT: JobFacts = JobFacts { is_superuser: true, ..USER };
+    const USER: (u32, bool) = (0o022, false);
+    const ROOT: (u32, bool) = (0o022, true);
 
-    fn keep(words: &[&str], by_default: &Keep, job: &JobFacts) -> Keep {
+    fn keep(words: &[&str], by_default: &Keep, by: (u32, bool)) -> Keep {
         let words = ["tool"].iter().chain(words);
-        Tool::try_parse_from(words).unwrap().keep.keep(by_default, SingleKeepArgs::default(), job)
+        Tool::try_parse_from(words).unwrap().keep.keep(by_default, SingleKeepArgs::default(), by)
     }
 
     #[test]
     fn lists_of_attributes_are_read_as_cp_reads_them() {
         let none = Keep::default();
-        let dcp = |words: &[&str]| keep(words, &none, &ROOT);
-        let dsync = |words: &[&str]| keep(words, &Keep::all(), &ROOT);
+        let dcp = |words: &[&str]| keep(words, &none, ROOT);
+        let dsync = |words: &[&str]| keep(words, &Keep::all(), ROOT);
         assert_eq!(dcp(&[]), none);
         assert_eq!(dsync(&[]), Keep::all());
         for words in [&["-p", "path"][..], &["--preserve", "path"], &["--preserve=all"], &["-pn"]] {
@@ -318,15 +323,15 @@ mod tests {
 
     #[test]
     fn an_archive_has_all_that_its_user_may_make() {
-        let of = |job| keep(&["-a"], &Keep::default(), job);
+        let of = |by| keep(&["-a"], &Keep::default(), by);
         let all = Keep { xattrs: XattrChoice::NonLustre, ..Keep::all() };
-        assert_eq!(of(&ROOT), Keep { specials: true, devices: true, ..all });
-        assert_eq!(of(&USER), Keep { specials: true, ..Keep::all() });
+        assert_eq!(of(ROOT), Keep { specials: true, devices: true, ..all });
+        assert_eq!(of(USER), Keep { specials: true, ..Keep::all() });
     }
 
     #[test]
     fn extended_attributes_are_chosen_as_in_mpifileutils() {
-        let xattrs = |words: &[&str]| keep(words, &Keep::default(), &USER).xattrs;
+        let xattrs = |words: &[&str]| keep(words, &Keep::default(), USER).xattrs;
         assert_eq!(xattrs(&["-p"]), XattrChoice::Own);
         assert_eq!(xattrs(&["-p", "--xattrs", "none"]), XattrChoice::None);
         assert_eq!(xattrs(&["-p", "--xattrs", "non-lustre"]), XattrChoice::NonLustre);
@@ -337,7 +342,7 @@ mod tests {
     #[test]
     fn access_control_lists_go_with_the_mode_unless_something_else_is_said() {
         let kept = |words: &[&str]| {
-            let keep = keep(words, &Keep::default(), &USER);
+            let keep = keep(words, &Keep::default(), USER);
             (keep.mode, keep.acls)
         };
         assert_eq!(kept(&["-p"]), (true, true));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::copy_jobs::job_outcomes;
 use crate::trees::Picture;
+use host::user::User;
 use ops::copy::options::{CopyOptions, HardLinks, JobFacts, Verify};
 use posix::PosixStore;
 use store::Store;
@@ -80,7 +81,8 @@ pub fn options() -> CopyOptions {
         verify: Verify::Nothing,
         remove_source: false,
         prune_empty_dirs: false,
-        job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
+        job: JobFacts { id: 7, umask: 0o022 },
+        user: User::of(true, Vec::new()),
     }
 }
 
@@ -235,12 +237,12 @@ fn copy_many(files: usize, (errno, one_in): (i32, u64), is_superuser: bool) -> (
         std::fs::write(work.path().join(format!("s/{file}")), "content").unwrap();
     }
     let faults = Arc::new(Faults::new(1).fail(Op::Create, errno, one_in));
-    let job = JobFacts { is_superuser, ..options().job };
+    let user = User::of(is_superuser, Vec::new());
     let copied = copy_with(
         2,
         &|| Box::new(open("s", Need::Listing)),
         &|| Box::new(FaultyStore::new(open("t", Need::Passage), Arc::clone(&faults))),
-        &CopyOptions { job, ..options() },
+        &CopyOptions { user, ..options() },
     );
     let arrived = std::fs::read_dir(work.target()).unwrap().count();
     (copied, arrived)

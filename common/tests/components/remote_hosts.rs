@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::promises::{cause, content, keeps_all_but, put};
+use host::user::User;
 use remote::agent::{AgentOptions, serve};
 use remote::connection::Link;
 use remote::frame::{self, Greeting};
@@ -193,9 +194,11 @@ fn with_settings(
             Greeting::receive(&mut input).ok()?;
             while let Some(frame) = frame::receive::<Request>(&mut input).ok()? {
                 let bytes = match frame.message {
-                    Request::Begin { .. } => {
-                        framed(frame.id, &Ok(Answer::Machine(Machine::own())), b"")
-                    }
+                    Request::Begin { .. } => framed(
+                        frame.id,
+                        &Ok(Answer::Begun { machine: Machine::own(), user: User::own() }),
+                        b"",
+                    ),
                     Request::Root { .. } => {
                         let mounts = Mounts { below: Vec::new(), is_reached: true };
                         let metadata = metadata(Kind::Directory);

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use crate::copy_jobs::job_outcomes;
+use host::user::User;
 use ops::copy::options::{CopyOptions, JobFacts, Verify};
 use posix::PosixStore;
 use store::Store;
@@ -49,7 +50,8 @@ fn options(transfer: Transfer) -> CopyOptions {
         verify: Verify::Nothing,
         remove_source: false,
         prune_empty_dirs: false,
-        job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
+        job: JobFacts { id: 7, umask: 0o022 },
+        user: User::of(false, Vec::new()),
     }
 }
 

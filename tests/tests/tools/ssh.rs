@@ -372,6 +372,41 @@ fn a_tilde_is_the_home_directory_and_no_name() {
     );
 }
 
+/// Checks that it is the user there whose rights count: here root starts the job, and there an
+/// ordinary user works; and the other way round.
+#[test]
+fn the_user_there_decides_what_can_be_changed() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let path = |name: &str| work.path().join(name);
+    let sh = |script: &str| {
+        run(Command::new("sh").args(["-ec", script]).current_dir(work.path())).expect(0).stdout
+    };
+    sh("chmod 755 .; mkdir -p s/d; echo 1 > s/d/f; echo 2 > s/g; chmod 2755 s/g; chown -R 1234:1234 s
+        mkdir -p t/d t/old; echo x > t/old/x; chown -R 1234:1234 t; chmod 555 t/d; chmod 0 t/old");
+    let agent = format!("setpriv --reuid=1234 --regid=1234 --clear-groups {}", agent());
+    let sync = || {
+        let mut dsync = with_agent(&sshd, 2, "dsync", &agent);
+        run(dsync.args(["-a", "-D", "--json"]).arg(path("s")).arg(there(&path("t")))).expect(0)
+    };
+    sync();
+    assert_same(&path("s"), &path("t"));
+    // What the user there may not give away is told, and not tried again each time.
+    sh("chown 5:5 s/d/f");
+    sync();
+    assert_eq!(sync().summary()["totals"]["synced"]["attributes_set"], 0);
+
+    // An ordinary user here may be root there.
+    sh("chown -R 65534:65534 s; chown 5:5 s/d/f; chmod -R a+rX s; chown -R 0:0 t");
+    let (uid, gid) = (["--uid", "65534"], ["--gid", "65534"]);
+    let mut dsync = through(&sshd, 1, "dsync");
+    sshd.give_key_to(65534);
+    dsync.env("HOME", work.path());
+    run(dsync.args(uid).args(gid).arg("-a").arg(path("s")).arg(there(&path("t")))).expect(0);
+    assert_same(&path("s"), &path("t"));
+}
+
 #[test]
 fn what_is_written_as_an_address_never_becomes_a_local_file() {
     let work = tempfile::tempdir().unwrap();

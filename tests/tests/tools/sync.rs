@@ -209,7 +209,7 @@ fn nothing_is_deleted_unless_all_of_the_source_was_read() {
     };
     let ended = run(&mut user()).expect(23);
     assert!(open.join("t/old/file").exists(), "{}", ended.stderr);
-    assert!(ended.stderr.contains("nothing was deleted, because parts of the source"));
+    assert!(ended.stderr.contains("nothing was deleted, because parts of the trees"));
     run(Command::new("chmod").arg("755").arg(open.join("s/locked"))).expect(0);
     run(&mut user()).expect(0);
     assert!(!open.join("t/old").exists());

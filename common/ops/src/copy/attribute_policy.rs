@@ -254,6 +254,7 @@ fn something(attributes: Attributes) -> Option<Attributes> {
 mod tests {
     use super::*;
     use crate::copy::options::{JobFacts, Verify};
+    use host::user::User;
     use store::opening::Symlinks;
     use types::attributes::keep::Keep;
     use types::entry::{Preserved, Time};
@@ -275,7 +276,8 @@ mod tests {
             verify: Verify::Nothing,
             remove_source: false,
             prune_empty_dirs: false,
-            job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
+            job: JobFacts { id: 0, umask: 0o027 },
+            user: User::of(false, Vec::new()),
         }
     }
 

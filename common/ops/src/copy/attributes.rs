@@ -120,7 +120,7 @@ pub(super) fn differing_xattrs(
     let settable = |xattrs: Option<Xattrs>| {
         xattrs.map(|xattrs| {
             let mut xattrs = xattrs;
-            xattrs.retain(|name, _| env.options.job.is_superuser || !is_of_system(name));
+            xattrs.retain(|name, _| env.options.user.changes_owners || !is_of_system(name));
             xattrs
         })
     };
@@ -145,7 +145,7 @@ pub(super) fn differing_attributes(
     let wanted = cx.env.options.keep.fields().difference(tolerated);
     // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).
     let may_keep_group_bit =
-        cx.env.options.job.is_superuser || cx.env.own_groups.contains(&target.gid);
+        cx.env.options.user.changes_owners || may_set_group(cx.env, target.gid);
     let lost_bit = if may_keep_group_bit { 0 } else { 0o2000 };
     let kept = |metadata: &Metadata| Metadata { mode: metadata.mode & !lost_bit, ..*metadata };
     let (source, target) = (&kept(source), &kept(target));
@@ -153,7 +153,7 @@ pub(super) fn differing_attributes(
     let unknown = compare::unknown(source, target, cx.env.options.keep.given());
     let unknown = if target.kind == Kind::Directory { Fields::NONE } else { unknown };
     let differing = compare::attributes(source, target, wanted, range).union(unknown);
-    if cx.env.options.job.is_superuser || !differing.intersects(Fields::UID.union(Fields::GID)) {
+    if cx.env.options.user.changes_owners || !differing.intersects(Fields::UID.union(Fields::GID)) {
         return differing;
     }
     // An owner that the operator gives is tried, and fails, each time.
@@ -180,5 +180,5 @@ pub(super) fn differing_attributes(
 }
 
 fn may_set_group(env: &Env<'_>, gid: u32) -> bool {
-    env.own_groups.contains(&gid)
+    env.options.user.groups.contains(&gid)
 }

@@ -100,7 +100,7 @@ impl Directories {
         }
         dir_ref.prepare(|| {
             let target = dir_ref.target_dir(env.target(dir_ref)).at(Side::Target)?;
-            let is_superuser = env.options.job.is_superuser;
+            let is_superuser = env.options.user.is_superuser;
             let widened_from = attribute_policy::widen(&*target, is_superuser).at(Side::Target)?;
             let end = if dir_ref.path().is_root() && env.root(dir_ref).names.is_some() {
                 widened_from.map(attribute_policy::mode_alone)
@@ -222,7 +222,7 @@ impl Directories {
     ) -> Result<(Arc<dyn Dir>, Option<u32>), Error> {
         let mut widened_from = None;
         let dir = dir_ref.target_dir_let_in(env.target(dir_ref), |dir| {
-            widened_from = attribute_policy::widen_to_look(dir, env.options.job.is_superuser)?;
+            widened_from = attribute_policy::widen_to_look(dir, env.options.user.is_superuser)?;
             if widened_from.is_none() {
                 return Ok(Rights::AsBefore);
             }
@@ -336,7 +336,7 @@ pub(super) fn make_here(
 /// Returns the mode that it had.
 fn widen(env: &Env<'_>, dir_ref: &DirRef) -> Result<Option<u32>, Error> {
     let target = dir_ref.target_dir(env.target(dir_ref))?;
-    attribute_policy::widen(&*target, env.options.job.is_superuser)
+    attribute_policy::widen(&*target, env.options.user.is_superuser)
 }
 
 /// Hashes a path. A collision would leave one directory uncreated, which its entries would then

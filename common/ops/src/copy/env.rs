@@ -63,8 +63,6 @@ pub(super) struct Env<'c> {
     pub account: Account,
     /// Record of whether this rank has reported why nothing else can succeed at a target.
     pub hopeless: Hopeless,
-    /// Groups of this user.
-    pub own_groups: Vec<u32>,
     staged_names: AtomicU64,
 }
 
@@ -94,7 +92,6 @@ impl<'c> Env<'c> {
             watch: None,
             account: Account::recording(options.record),
             hopeless: Hopeless::default(),
-            own_groups: own_groups(),
             staged_names: AtomicU64::new(0),
         }
     }
@@ -225,12 +222,4 @@ impl<'c> Env<'c> {
         let RealPaths { source, target } = self.root(dir_ref).real_paths.clone();
         TargetFile { from: source, root: target, path }
     }
-}
-
-/// Returns the groups that this user may give files to.
-fn own_groups() -> Vec<u32> {
-    let mut groups: Vec<u32> =
-        rustix::process::getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();
-    groups.push(rustix::process::getegid().as_raw());
-    groups
 }

@@ -47,7 +47,7 @@ impl Context<'_, '_> {
     /// each with a quota of their own.
     fn may_go_for_all(&self, errno: i32) -> bool {
         match errno {
-            libc::EDQUOT => !self.env.options.job.is_superuser,
+            libc::EDQUOT => !self.env.options.user.is_superuser,
             libc::ENOSPC | libc::EROFS | libc::EIO | libc::ENODEV | libc::ENXIO => true,
             _ => false,
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::options::Evidence;
 use crate::journal::folder::Start;
 use host::process::current_umask;
+use host::user::User;
 use store::opening::Symlinks;
 use types::attributes::keep::Keep;
 use types::content::transfer::{Reflink, ReflinkWithoutHoles, Transfer};
@@ -51,6 +52,8 @@ pub struct CopyOptions {
     pub record: Option<RecordFormat>,
     /// Facts of the job that are not options.
     pub job: JobFacts,
+    /// User with whose rights the target is changed.
+    pub user: User,
 }
 
 impl CopyOptions {
@@ -313,17 +316,11 @@ pub struct JobFacts {
     pub id: u64,
     /// File mode creation mask (umask(2)).
     pub umask: u32,
-    /// True if the job runs as the superuser, whom modes do not restrict.
-    pub is_superuser: bool,
 }
 
 impl JobFacts {
     /// Returns the facts as this process sees them.
     pub fn here() -> Self {
-        Self {
-            id: fastrand::u64(..),
-            umask: current_umask(),
-            is_superuser: rustix::process::geteuid().is_root(),
-        }
+        Self { id: fastrand::u64(..), umask: current_umask() }
     }
 }

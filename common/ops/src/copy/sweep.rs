@@ -70,7 +70,7 @@ pub(super) fn sweep_extra(dir_ref: &DirRef, cx: &mut Context<'_, '_>) {
     // handle.
     let swept = cx.env.target(dir_ref).open_dir(dir_ref.path()).and_then(|dir| {
         let left = Swept::of(journal, &*dir)?.left;
-        remove_beside_the_rest(&*dir, &left, cx.env.options.job.is_superuser)
+        remove_beside_the_rest(&*dir, &left, cx.env.options.user.is_superuser)
     });
     if let Err(side_error) = swept.at(Side::Target) {
         cx.fail(dir_ref, b"", side_error);

@@ -18,7 +18,7 @@ impl CompleteWalk {
     /// Returns a phrase that says why nothing may be deleted.
     pub fn prove(totals: &Tally) -> Result<Self, &'static str> {
         if !totals.is_walk_complete() {
-            return Err("parts of the source could not be read");
+            return Err("parts of the trees could not be read");
         }
         if totals.failed > 0 {
             return Err("some entries failed");

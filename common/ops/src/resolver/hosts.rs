@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use host::user::User;
 use remote::host::{Host, HostSettings};
 use remote::store::RemoteStore;
 use s3::config::environment;
@@ -202,6 +203,14 @@ impl Reached {
         match self {
             Self::Agent(host) => remote::paths::is_below(host, path, above),
             Self::Sftp(host) => sftp::store::is_below(host, path, above),
+        }
+    }
+
+    /// Returns the user that works there.
+    pub fn user(&self) -> User {
+        match self {
+            Self::Agent(host) => host.user().unwrap_or_else(User::unknown),
+            Self::Sftp(host) => sftp::store::user(host),
         }
     }
 

@@ -18,6 +18,7 @@ use common::surface::s3_args::S3Args;
 use common::surface::session::Session;
 use common::surface::ssh_args::SshArgs;
 use common::surface::topology::Topology;
+use host::user::User;
 use ops::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use ops::copy::options::{CopyOptions, HardLinks, JobFacts, ResumeRequest, SyncOptions, Verify};
 use store::opening::Symlinks;
@@ -135,5 +136,6 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         remove_source: false,
         prune_empty_dirs: false,
         job,
+        user: User::own(),
     }
 }
