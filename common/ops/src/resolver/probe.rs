@@ -79,7 +79,9 @@ impl StoreResolver {
         if self.discards_changes {
             return None;
         }
-        let probe = self.probe(&[&to.head[..], &nearest].concat()).ok()?;
+        let mut probe = self.probe(&[&to.head[..], &nearest].concat()).ok()?;
+        // Others may work in a directory above that of the target.
+        probe.before = probe.before.filter(|_| below.is_empty() || !is_directory);
         let shows = |place: &[u8]| from.kind(&join(place, probe.name.to_bytes())).is_some();
         let cause = if !is_directory {
             let is_name =
@@ -116,7 +118,7 @@ impl StoreResolver {
         let name = format!(".dcp.probe.{:016x}", fastrand::u64(..));
         let name = CString::new(name).unwrap_or_default();
         dir.make_dir(&name, 0o700)?;
-        Ok(Probe { dir, name, before: Attributes { times, ..Attributes::default() } })
+        Ok(Probe { dir, name, before: Some(Attributes { times, ..Attributes::default() }) })
     }
 }
 
@@ -124,15 +126,16 @@ impl StoreResolver {
 struct Probe {
     dir: std::sync::Arc<dyn store::Dir>,
     name: CString,
-    before: Attributes,
+    /// Timestamps to restore.
+    before: Option<Attributes>,
 }
 
 impl Probe {
-    /// Removes the directory, and restores the timestamps of the one that it was in.
+    /// Removes the directory, and restores the timestamps of a target that it was in.
     fn end(self) {
         let removed = self.dir.remove(&self.name, Kind::Directory);
-        let restored = self.dir.set_attributes(&self.before);
-        if let Err(error) = removed.and(restored) {
+        let restored = self.before.map(|before| self.dir.set_attributes(&before));
+        if let Err(error) = removed.and(restored.transpose()) {
             tracing::debug!(%error, name = ?self.name, "a probe of the target is left");
         }
     }
