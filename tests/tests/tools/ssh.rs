@@ -94,7 +94,8 @@ fn a_forced_command_limits_the_client() {
     run(through(&sshd, 1, "dcp").arg("-p").arg("root@127.0.0.1:/in").arg(path("copy"))).expect(0);
     assert_same(&path("root/in"), &path("copy"));
     let mut out = through(&sshd, 1, "dcp");
-    run(out.arg("root@127.0.0.1:../secret").arg(path("stolen"))).expect(3);
+    let ended = run(out.arg("root@127.0.0.1:../secret").arg(path("stolen"))).expect(3);
+    assert!(ended.stderr.contains("leads out of the directory"), "{}", ended.stderr);
     // A link that leads out is copied as it is, and not followed.
     std::os::unix::fs::symlink("../../secret", path("root/in/link")).unwrap();
     let mut follow = through(&sshd, 1, "dcp");

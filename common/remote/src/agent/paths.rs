@@ -4,16 +4,24 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 use ::store::opening::{OpenAs, Symlinks};
 use posix::PosixStore;
 use types::entry::Metadata;
-use types::error::{Op, Result};
+use types::error::{Error, Op, Result};
 use types::operand::lineage::Lineage;
 use types::path::{join, without_end_slashes};
 use types::service::Details;
 
 use super::system;
+
+/// Reason why a client that is limited cannot follow links.
+const FOLLOWS_NO_LINKS: &str =
+    "an agent with --root follows no symbolic links; copy the links themselves";
+
+/// Reason why a path of a limited client is not opened.
+const LEADS_OUT: &str = "the path leads out of the directory that the agent has by --root";
 
 /// Access to the paths that a client may use.
 pub(super) struct Paths {
@@ -72,10 +80,8 @@ impl Paths {
     /// a limited client may not do that.
     pub fn open(&self, given: &[u8], open_as: OpenAs) -> Result<PosixStore> {
         if self.is_limited() && open_as.symlinks == Symlinks::Follow {
-            let message =
-                "an agent with --root follows no symbolic links; copy the links themselves";
-            let details = Details { message: Some(message.to_owned()), ..Details::default() };
-            return Err(Op::Follow.errno(libc::EACCES).with(Some(details)));
+            let refused = Op::Follow.errno(libc::EACCES);
+            return Err(told(refused, FOLLOWS_NO_LINKS));
         }
         PosixStore::open(&self.directory(given)?.path, open_as)
     }
@@ -119,8 +125,15 @@ impl Paths {
 fn beneath(root: &OwnedFd, below: &[u8], how: OFlags) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | how;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, below, flags, Mode::empty(), resolve)
-        .map_err(|errno| system(Op::Open, &errno.into()))
+    openat2(root, below, flags, Mode::empty(), resolve).map_err(|errno| match errno {
+        Errno::XDEV => told(Op::Open.errno(libc::EXDEV), LEADS_OUT),
+        other => system(Op::Open, &other.into()),
+    })
+}
+
+/// Adds words to an error, since its number alone would not tell why.
+fn told(error: Error, message: &str) -> Error {
+    error.with(Some(Details { message: Some(message.to_owned()), ..Details::default() }))
 }
 
 fn path_of(held: &OwnedFd) -> Vec<u8> {
