@@ -22,7 +22,8 @@ use comm::Rank;
 use comm::collective::broadcast;
 use input::Input;
 use ops::walk::in_order::prefetched_by;
-use ops::walk::list::collector::{CollectorOptions, ListCollector};
+use ops::resolver::StoreResolver;
+use ops::walk::list::collector::{CollectorOptions, ListCollector, Listing};
 use ops::walk::list::read::ReadJob;
 use ops::walk::list::{ListJob, ObjectFacts, WalkRoot, seeds};
 use ops::walk::listed::{CheckedTree, Listed};
@@ -60,6 +61,20 @@ pub struct WalkRequest {
     pub named: NamedArgs,
 }
 
+/// Error of a list of mpiFileUtils whose paths would lead nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "-o: a list of mpiFileUtils has paths of this node alone; write FILE.ndjson or FILE.parquet for S3 \
+     and other hosts"
+)]
+struct NotHere;
+
+fn check_places(request: &WalkRequest, resolver: &StoreResolver) -> Result<(), NotHere> {
+    let is_elsewhere = resolver.has_objects() || resolver.has_hosts();
+    let is_of_theirs = request.list.is_some() && request.collector.listing == Listing::Mfu;
+    if is_of_theirs && is_elsewhere { Err(NotHere) } else { Ok(()) }
+}
+
 /// Runs a walk on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Exit {
     course(session, request, args).unwrap_or_else(|exit| exit)
@@ -83,6 +98,7 @@ fn course(
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
     let resolver =
         find_stores(session, (&places, selection.is_one_file_system()), args, &mut reporter)?;
+    check_places(request, &resolver).map_err(|why| session.refuse(why))?;
     let choice = (&selection, args);
     let Some((input, failed)) = input::open(session, &resolver, request, choice, &mut reporter)
     else {

@@ -402,4 +402,7 @@ fn devices_are_skipped_and_mounts_that_are_not_told_are_no_option() {
     let mut walk = through(&sshd, 1, "dwalk");
     let ended = run(walk.args(["-x", &there(&work.at("s"))])).expect(2);
     assert!(ended.stderr.contains("--one-file-system"), "{}", ended.stderr);
+    let mut walk = through(&sshd, 1, "dwalk");
+    let ended = run(walk.arg("-o").arg(work.at("l.mfu")).arg(there(&work.at("s")))).expect(2);
+    assert!(ended.stderr.contains(".ndjson") && !work.at("l.mfu").exists(), "{}", ended.stderr);
 }
