@@ -491,6 +491,7 @@ impl Visitor for RemoveJob<'_> {
         }
         let below = path::join(dir_ref.path().as_bytes(), key);
         self.left_out(dir_ref);
+        worker.tally.meet_invalid_key(key);
         self.fail((dir_ref.root(), &below), side_error.error, worker, context);
     }
 

@@ -341,6 +341,10 @@ impl Visitor for CopyJob<'_> {
         worker: &mut CopyWorker,
         context: &TaskContext<'_, Self>,
     ) {
+        // What is at the target is not what was found.
+        if side_error.side == Side::Source {
+            worker.gathered.tally.meet_invalid_key(key);
+        }
         self.context(worker, context).fail(dir_ref, key, side_error);
     }
 

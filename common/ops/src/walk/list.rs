@@ -396,6 +396,7 @@ impl Visitor for ListJob<'_> {
         worker: &mut CollectorWorker,
         context: &TaskContext<'_, Self>,
     ) {
+        worker.gathered.tally.meet_invalid_key(key);
         self.fail(dir_ref, key, side_error.error, worker, context);
     }
 

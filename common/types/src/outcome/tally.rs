@@ -407,6 +407,12 @@ impl Tally {
         }
     }
 
+    /// Counts an object that the walk met and that cannot be an entry, because of its key.
+    pub fn meet_invalid_key(&mut self, key: &[u8]) {
+        self.examined += 1;
+        self.found.count(if key.ends_with(b"/") { Kind::Directory } else { Kind::File });
+    }
+
     /// Counts another hard link of a file that was met: its bytes exist once.
     pub fn meet_link(&mut self, metadata: &Metadata) {
         self.examined += 1;
