@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::job::{program, run, tool};
+use suite_tests::job::{for_everybody, program, run, tool};
 use suite_tests::preload::Faults;
 use suite_tests::sshd::Sshd;
 use suite_tests::{judge, need, need_root, trees};
@@ -386,7 +386,9 @@ fn the_user_there_decides_what_can_be_changed() {
     };
     sh("chmod 755 .; mkdir -p s/d; echo 1 > s/d/f; echo 2 > s/g; chmod 2755 s/g; chown -R 1234:1234 s
         mkdir -p t/d t/old; echo x > t/old/x; chown -R 1234:1234 t; chmod 555 t/d; chmod 0 t/old");
-    let agent = format!("setpriv --reuid=1234 --regid=1234 --clear-groups {}", agent());
+    // The user there can execute it, wherever the build is.
+    let (_programs, dcp) = for_everybody("dcp");
+    let agent = format!("setpriv --reuid=1234 --regid=1234 --clear-groups '{}'", dcp.display());
     let sync = || {
         let mut dsync = with_agent(&sshd, 2, "dsync", &agent);
         run(dsync.args(["-a", "-D", "--json"]).arg(path("s")).arg(there(&path("t")))).expect(0)
