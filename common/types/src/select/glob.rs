@@ -149,23 +149,20 @@ fn translate_class(text: &str) -> Result<(String, usize), PatternFault> {
 /// Returns the members of a class up to its `]`, named ones such as `[:digit:]` as ranges, and the
 /// number of bytes with that `]`.
 fn members_of(text: &str) -> Result<(String, usize), PatternFault> {
-    let (mut members, mut plain, mut at) = (String::new(), 0, 0);
+    let (mut members, mut at) = (String::new(), 0);
     loop {
         let rest = &text[at..];
         let next = rest.chars().next().ok_or(PatternFault::OpenClass)?;
-        if let Some(name) = rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) {
-            check_class(&text[plain..at])?;
-            let named = name.0;
-            members.push_str(&text[plain..at]);
-            members.push_str(named_members(named)?);
-            at += named.len() + "[::]".len();
-            plain = at;
+        if let Some((name, _)) = rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) {
+            members.push_str(named_members(name)?);
+            at += name.len() + "[::]".len();
         } else if next == ']' && at > 0 {
-            check_class(&text[plain..at])?;
-            members.push_str(&text[plain..at]);
+            // As a whole: a "-" beside a named class makes a range with its members.
+            check_class(&members)?;
             return Ok((members, at + 1));
         } else {
             // A "]" that comes first stands for itself.
+            members.push(next);
             at += next.len_utf8();
         }
     }
@@ -398,6 +395,9 @@ mod tests {
             assert_eq!(why.lines().count(), 1);
         }
         assert!(Pattern::parse("[ä]".as_bytes()).unwrap_err().to_string().contains("ASCII"));
-        assert!(Pattern::parse(b"a[/]b").unwrap_err().to_string().contains("would match"));
+        for crossing in ["a[/]b", "a[[:graph:]-z]b", "a[+-[:digit:]]b"] {
+            let why = Pattern::parse(crossing.as_bytes()).unwrap_err().to_string();
+            assert!(why.contains("would match"), "{crossing}: {why}");
+        }
     }
 }
