@@ -11,10 +11,8 @@ use store::opening::{Need, OpenAs, Symlinks};
 use store::{Dir, Store};
 use types::entry::{Attributes, Kind, Metadata, Times};
 use types::error::{Cause, Error, Failure, Op, Result, Side};
-use types::operand::location::split;
+use types::operand::location::path_there;
 use types::operand::placement::{Given, without_slashes};
-use types::operand::remote_path::RemotePath;
-use types::operand::sftp_path::SftpPath;
 use types::path::{self, RelPath, without_end_slashes};
 
 /// A tree or an entry that is to be removed.
@@ -61,7 +59,7 @@ pub enum NotRemovable {
 /// Returns the reason why a path must not be removed, as far as its spelling shows.
 pub fn refusal(given: &[u8]) -> Option<String> {
     let shown = path::escaped(given);
-    let there = there(given);
+    let there = path_there(given);
     let bare = without_end_slashes(there);
     let last = bare.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     if given.is_empty() {
@@ -77,15 +75,6 @@ pub fn refusal(given: &[u8]) -> Option<String> {
         ))
     } else {
         None
-    }
-}
-
-/// Returns the path on the host or in the service that an operand names.
-fn there(given: &[u8]) -> &[u8] {
-    match (SftpPath::parse(given), RemotePath::parse(given)) {
-        (Ok(Some(url)), _) => url.path,
-        (_, Some(remote)) => remote.path,
-        _ => split(given).1,
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operand::container::ContainerPath;
 use crate::operand::malformed::{Fault, Malformed};
-use crate::operand::remote_path::colon;
+use crate::operand::remote_path::{RemotePath, colon};
 use crate::operand::sftp_path::SftpPath;
 use crate::path;
 
@@ -145,6 +145,16 @@ pub fn split(given: &[u8]) -> (&[u8], &[u8]) {
     given.split_at(end)
 }
 
+/// Returns the path on the host or in the service that an operand names, without the `~/` of a home
+/// directory, at which relative ones begin.
+pub fn path_there(given: &[u8]) -> &[u8] {
+    match (SftpPath::parse(given), RemotePath::parse(given)) {
+        (Ok(Some(url)), _) => url.path,
+        (_, Some(remote)) => remote.path,
+        _ => split(given).1,
+    }
+}
+
 /// Returns the text before the colon, where an operand has a colon before its first slash: it then
 /// names no file here, whatever the text is, as rsync sees it, too.
 pub fn address(given: &[u8]) -> Option<&[u8]> {
@@ -182,8 +192,10 @@ fn check_spelling(given: &[u8]) -> Result<(), Malformed> {
 /// Returns the text before the first `:`, which may be the name of a remote; `None` where the whole
 /// can only be a path, because a `/` precedes it or there is none.
 fn head(given: &[u8]) -> Option<&str> {
-    let end = given.iter().skip(1).position(|byte| *byte == b':')? + 1;
-    std::str::from_utf8(&given[..end]).ok().filter(|head| !head.contains('/'))
+    // That of rclone's `:BACKEND:` is the second one.
+    let begin = usize::from(given.starts_with(b":"));
+    let end = colon(&given[begin..])? + begin;
+    std::str::from_utf8(&given[..end]).ok()
 }
 
 fn object(

@@ -11,9 +11,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::operand::container::ContainerPath;
-use crate::operand::location::split;
+use crate::operand::location::{path_there, split};
 use crate::operand::remote_path::RemotePath;
-use crate::operand::sftp_path::SftpPath;
 use crate::path;
 
 /// A path as the operator gave it, with the meaning of its spelling.
@@ -33,13 +32,11 @@ impl Given {
     pub fn new(path: &[u8]) -> Self {
         let with_slash = RemotePath::with_slash(path);
         let path = with_slash.as_deref().unwrap_or(path);
-        // A container, and the root and home directory of a host, have no name in any directory.
-        let is_container =
-            matches!(ContainerPath::parse(path), Ok(Some(place)) if place.path.is_empty());
-        if is_container || matches!(SftpPath::parse(path), Ok(Some(place)) if place.is_top()) {
+        if matches!(ContainerPath::parse(path), Ok(Some(place)) if place.path.is_empty()) {
+            // A container has no name in any directory.
             return Self { path: path.to_vec(), last_name: None, means_contents: true };
         }
-        Self::parsed(path, split(path).1)
+        Self::parsed(path, path_there(path))
     }
 
     /// Parses the spelling of a path in a file system, whatever place on a host it looks like.
@@ -53,8 +50,7 @@ impl Given {
         let name = below
             .split(|byte| *byte == b'/')
             .rfind(|part| !part.is_empty() && *part != b".")
-            .filter(|part| *part != b"..")
-            .filter(|part| *part != b"~" || path.len() == below.len());
+            .filter(|part| *part != b"..");
         Self { path: path.to_vec(), last_name: name.map(<[u8]>::to_vec), means_contents }
     }
 
@@ -237,6 +233,8 @@ mod tests {
             let given = Given::new(top.as_bytes());
             assert!(given.last_name.is_none() && given.means_contents, "{top}");
         }
+        // In another directory than the home directory's, that is a name like any other.
+        assert_eq!(Given::new(b"h:a/~").last_name.as_deref(), Some(&b"~"[..]));
         let below = Given::new(b"sftp://h/x");
         assert!(below.last_name == Some(b"x".to_vec()) && !below.means_contents);
     }

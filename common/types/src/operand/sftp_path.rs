@@ -44,11 +44,6 @@ impl<'p> SftpPath<'p> {
         };
         Ok(Some(Self { head, door, port, path }))
     }
-
-    /// Returns whether the path is the root or the home directory of a host.
-    pub fn is_top(&self) -> bool {
-        self.path.iter().all(|byte| *byte == b'/')
-    }
 }
 
 /// Parses `[USER@]HOST[:PORT]`.
