@@ -85,7 +85,6 @@ pub struct DeleteJob<'c> {
     selection: &'c Selection,
     mode: Mode,
     options: &'c CopyOptions,
-    is_superuser: bool,
     account: Account,
     hopeless: Hopeless,
     /// The directories met, by depth.
@@ -118,7 +117,6 @@ impl<'c> DeleteJob<'c> {
             selection,
             mode,
             options,
-            is_superuser: options.user.is_superuser,
             account: Account::recording(options.record.filter(|_| mode != Mode::Count)),
             hopeless: Hopeless::default(),
             met: Mutex::default(),
@@ -251,7 +249,7 @@ impl<'c> DeleteJob<'c> {
         }
         dir_ref.prepare(|| {
             let dir = dir_ref.target_dir(self.target_store(dir_ref.root())).at(Side::Target)?;
-            let widen = || widen(&*dir, self.is_superuser).at(Side::Target);
+            let widen = || widen(&*dir, self.options.user.is_superuser).at(Side::Target);
             if dir_ref.trees() == Trees::TargetBelow {
                 let source = &self.roots[dir_ref.root() as usize].source;
                 let kept = match source.open_dir(dir_ref.path()) {
@@ -391,7 +389,7 @@ impl<'c> DeleteJob<'c> {
     fn give_back_mode(&self, met: &Met, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         let (root, path) = &met.directory;
         let was_wide = met.mode & OWNER_ALL == OWNER_ALL;
-        if was_wide || self.is_superuser || matches!(self.mode, Mode::Plan(_)) {
+        if was_wide || self.options.user.is_superuser || matches!(self.mode, Mode::Plan(_)) {
             return;
         }
         let path = RelPath::checked(path).ok_or(Op::Open.errno(libc::EINVAL));

@@ -69,7 +69,7 @@ impl Visitor for DeleteJob<'_> {
     /// directory stays.
     fn let_in(&self, dir_ref: &DirRef, dir: &dyn Dir) -> Result<Rights, Error> {
         let is_plan = matches!(self.mode, Mode::Plan(_));
-        if self.is_superuser || is_plan || dir_ref.trees() != Trees::TargetOnly {
+        if self.options.user.is_superuser || is_plan || dir_ref.trees() != Trees::TargetOnly {
             return Ok(Rights::AsBefore);
         }
         let metadata = dir.metadata()?;
@@ -78,7 +78,7 @@ impl Visitor for DeleteJob<'_> {
         {
             return Ok(Rights::AsBefore);
         }
-        let Some(mode) = widen_to_look(dir, self.is_superuser)? else {
+        let Some(mode) = widen_to_look(dir, self.options.user.is_superuser)? else {
             return Ok(Rights::AsBefore);
         };
         self.lock_widened().insert((dir_ref.root(), dir_ref.path().as_bytes().to_vec()), mode);
