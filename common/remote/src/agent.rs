@@ -441,7 +441,6 @@ fn mounts(store: &PosixStore, entry: Option<&Name>) -> Mounts {
 }
 
 /// Returns the size of extended attributes in bytes.
-/// Returns the bytes of names and values.
 fn bytes_of(xattrs: &Result<Option<Xattrs>>) -> u64 {
     let all = xattrs.iter().flatten().flatten();
     all.map(|(name, value)| (name.len() + value.len()) as u64).sum()

@@ -96,7 +96,8 @@ impl Connection {
                 Ok(Self { exchange, packer, silence_max, is_far: AtomicBool::new(false) })
             }
             Err(error) => {
-                let silence = "the agent did not answer; is dcp in PATH there? (--agent-path, --deploy, or sftp://HOST/PATH)";
+                let silence = "the agent did not answer; is dcp in PATH there? (--agent-path, \
+                               --deploy, or sftp://HOST/PATH)";
                 Err((Ungreeted::of(error, silence), link))
             }
         }
