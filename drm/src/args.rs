@@ -132,7 +132,7 @@ impl Args {
         if !self.named.is_empty() && self.paths.len() > 1 {
             return Err(Conflict::SeveralPaths);
         }
-        self.filters.rules.0.iter().try_for_each(|rule| refuse_expression(&rule.pattern))?;
+        self.filters.rules.list.iter().try_for_each(|rule| refuse_expression(&rule.pattern))?;
         let list = bytes(&self.output).filter(|file| file != b"-");
         if let Some(file) = list.as_ref().filter(|_| !self.text) {
             check_ending(file, &[])?;

@@ -3,6 +3,7 @@
 //! [`source::ListSource`] returns paths, attributes and targets of symbolic links to all tools.
 
 pub mod appended;
+pub mod base;
 pub mod labels;
 pub mod mfu;
 pub mod named;

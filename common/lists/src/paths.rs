@@ -180,6 +180,10 @@ impl Paths {
             return Err(fault(name, ListFault::Damaged(self.at)));
         }
         self.at += read as u64;
+        // Lines of text from Windows, as rsync reads them.
+        if self.file.separator == b'\n' && self.text.last() == Some(&b'\r') {
+            self.text.pop();
+        }
         if self.at >= self.end { self.file.check_unchanged() } else { Ok(()) }
     }
 }
@@ -202,11 +206,34 @@ impl Iterator for Paths {
             let wrong = || Failure {
                 path: self.text.clone(),
                 side: Side::Source,
-                error: Op::Open.failed(Cause::List(ListFault::Outside)),
+                error: Op::Open.failed(Cause::List(fault_of(&self.text, &parts))),
             };
             return Some(RelPath::checked(&parts.join(&b'/')).ok_or_else(wrong));
         }
         None
+    }
+}
+
+/// Returns what is wrong with a path that is not one below the source.
+fn fault_of(text: &[u8], parts: &[&[u8]]) -> ListFault {
+    let mut depth = 0_usize;
+    let mut leaves = |part: &&[u8]| match *part {
+        b".." if depth == 0 => true,
+        b".." => {
+            depth -= 1;
+            false
+        }
+        _ => {
+            depth += 1;
+            false
+        }
+    };
+    if text.contains(&0) {
+        ListFault::WithNul
+    } else if parts.iter().any(&mut leaves) {
+        ListFault::Outside
+    } else {
+        ListFault::WithParent
     }
 }
 
@@ -228,12 +255,15 @@ mod tests {
     fn paths_are_read_once_however_the_file_is_cut() {
         let dir = tempfile::tempdir().unwrap();
         let name = dir.path().join("paths");
-        std::fs::write(&name, b"a\n/b//c/\n\n./d\xff\n../up\nlast").unwrap();
+        std::fs::write(&name, b"a\r\n/b//c/\n\n./d\xff\n../up\na/../b\na/../../b\na\0b\nlast")
+            .unwrap();
         let file = PathsFile::open(name.as_os_str().as_encoded_bytes(), b'\n').unwrap();
         let whole = read(&file, 1000);
         assert_eq!(whole[..3], ["a", "b/c", "d\\xff"]);
-        assert!(whole[3].contains("outside"), "{whole:?}");
-        assert_eq!(whole[4..], ["last"]);
+        for (at, why) in ["outside", "a path with", "outside", "--from0"].iter().enumerate() {
+            assert!(whole[3 + at].contains(why), "{whole:?}");
+        }
+        assert_eq!(whole[7..], ["last"]);
         for step in 1..30 {
             assert_eq!(read(&file, step), whole, "pieces of {step} bytes");
         }
@@ -243,9 +273,9 @@ mod tests {
     fn names_with_newlines_are_separated_by_nul() {
         let dir = tempfile::tempdir().unwrap();
         let name = dir.path().join("paths");
-        std::fs::write(&name, b"a\nb\0c\0").unwrap();
+        std::fs::write(&name, b"a\nb\r\0c\0").unwrap();
         let file = PathsFile::open(name.as_os_str().as_encoded_bytes(), 0).unwrap();
-        assert_eq!(read(&file, 2), ["a\\nb", "c"]);
+        assert_eq!(read(&file, 2), ["a\\nb\\r", "c"]);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::base::Base;
 use super::labels::key;
 use super::mfu::{Entries, Layout};
 use super::ndjson::LineRecords;
@@ -12,16 +14,15 @@ use super::read_part::Part;
 use super::{as_path, fault, io_failure, part_number, part_path};
 use types::error::{Failure, ListFault, Op};
 use types::limits;
-use types::listed::record::{OwnedRecord, trimmed};
+use types::listed::record::OwnedRecord;
 
 /// A list that dwalk has written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListSource {
     list: Vec<u8>,
     form: Form,
-    /// Paths of the directory that entries are in, where the list does not tell from which
-    /// directory they were found.
-    roots: Vec<Vec<u8>>,
+    /// Directory below which entries are looked up; `None` where they are not.
+    base: Option<Arc<Base>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,17 +116,28 @@ impl ListSource {
     }
 
     fn new(list: &[u8], form: Form) -> Self {
-        Self { list: list.to_vec(), form, roots: Vec::new() }
+        Self { list: list.to_vec(), form, base: None }
     }
 
-    /// Looks up the entries of a list that does not tell from which directory they were found below
-    /// the directory that has these paths.
+    /// Looks up the entries below a directory.
     #[must_use]
-    pub fn below(self, roots: impl FnOnce() -> Vec<Vec<u8>>) -> Self {
-        match self.form {
-            Form::Mfu(_) => Self { roots: roots(), ..self },
-            Form::Parquet { .. } | Form::Ndjson { .. } => self,
-        }
+    pub fn below(self, base: Base) -> Self {
+        // Lists of another suite do not tell from which directory entries were found.
+        let listed = if self.is_foreign() { None } else { self.first_root() };
+        let base = match listed {
+            Some(listed) => base.of_copy(&listed),
+            None => base,
+        };
+        Self { base: Some(Arc::new(base)), ..self }
+    }
+
+    /// Returns the directory that the first entry was found from. What cannot be read is a failure
+    /// of the job that reads all.
+    fn first_root(&self) -> Option<Vec<u8>> {
+        let parts = if let Form::Parquet { parts } = self.form { parts } else { 1 };
+        let pieces = (0..parts).flat_map(|part| self.share(part, parts).unwrap_or_default().pieces);
+        let mut entries = pieces.filter_map(|piece| self.records(piece).ok()?.next()?.ok());
+        entries.next().map(|entry| entry.view().root().to_vec())
     }
 
     /// Returns true for a list of another suite, whose entries are counted as often as it has them.
@@ -198,6 +210,18 @@ impl ListSource {
     /// # Errors
     /// Fails where it cannot be read.
     pub fn records(&self, piece: Piece) -> Result<Records, Failure> {
+        let records = self.all_records(piece)?;
+        let Some(base) = self.base.clone() else { return Ok(records) };
+        Ok(Box::new(records.map(move |entry| {
+            let entry = entry?;
+            match base.depth(&entry) {
+                Some(depth) => Ok(OwnedRecord { depth, ..entry }),
+                None => Err(fault(as_path(&entry.path), ListFault::Outside)),
+            }
+        })))
+    }
+
+    fn all_records(&self, piece: Piece) -> Result<Records, Failure> {
         Ok(match piece {
             Piece::Group { part, group } => {
                 Box::new(Part::open(&part_path(&self.list, part))?.records(group as usize)?)
@@ -212,40 +236,12 @@ impl ListSource {
             Piece::Lines { begin, end } => {
                 Box::new(LineRecords::open(as_path(&self.list), begin, end)?)
             }
-            Piece::Entries { first, count } => self.entries(first, count)?,
+            Piece::Entries { first, count } => {
+                let Form::Mfu(layout) = self.form else { return Err(self.mixed()) };
+                Box::new(Entries::open(as_path(&self.list), layout, first, count)?)
+            }
         })
     }
-
-    fn entries(&self, first: u64, count: u64) -> Result<Records, Failure> {
-        let Form::Mfu(layout) = self.form else { return Err(self.mixed()) };
-        let entries = Entries::open(as_path(&self.list), layout, first, count)?;
-        if self.roots.is_empty() {
-            return Ok(Box::new(entries));
-        }
-        let roots = self.roots.clone();
-        Ok(Box::new(entries.map(move |entry| {
-            let entry = entry?;
-            match roots.iter().find_map(|root| depth_below(&entry.path, root)) {
-                Some(depth) => Ok(OwnedRecord { depth, ..entry }),
-                None => Err(fault(as_path(&entry.path), ListFault::Outside)),
-            }
-        })))
-    }
-}
-
-/// Returns the number of directories between an entry and a directory above it, 0 for that
-/// directory itself; `None` for an entry that is elsewhere.
-fn depth_below(path: &[u8], root: &[u8]) -> Option<u32> {
-    let (path, root) = (trimmed(path), trimmed(root));
-    let below = match root {
-        b"/" => path.strip_prefix(b"/")?,
-        root => match path.strip_prefix(root)? {
-            b"" => return Some(0),
-            below => below.strip_prefix(b"/")?,
-        },
-    };
-    let parts = below.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count();
-    u32::try_from(parts).ok()
 }
 
 fn lines(begin: u64, bytes: u64, step: u64) -> Piece {

@@ -132,7 +132,8 @@ impl Journal {
                 Record::Ended { .. }
                 | Record::Started { .. }
                 | Record::Syncing { .. }
-                | Record::Synced { .. } => {}
+                | Record::Synced { .. }
+                | Record::Left { .. } => {}
             }
         }
         Ok(journal)
@@ -289,25 +290,30 @@ impl Journal {
     /// is only one.
     pub fn synced(&self, ranks: u32, device: Option<u64>, sync: impl FnOnce() -> bool) {
         self.append(&Record::Syncing { ranks });
-        // The log was changed just now, so its ctime is the present time by the clock of its file
-        // system. If the target is on the same device, this is the clock of the copied files too;
-        // otherwise the clocks may differ, and an earlier time is recorded.
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = log.as_ref().and_then(|log| log.metadata().ok());
-        drop(log);
-        if let (Some(now), true) = (now, sync()) {
-            let changed = Time { seconds: now.ctime(), nanoseconds: now.ctime_nsec() as u32 };
-            let is_here = device == Some(now.dev());
-            let until = if is_here { changed } else { doubt::early(changed) };
+        if let (Some((now, is_here)), true) = (self.time_of_change(device), sync()) {
+            let until = if is_here { now } else { doubt::early(now) };
             self.append(&Record::Synced { until });
         }
     }
 
     /// Records that this rank has synced everything at the end of a job, after which nothing more
     /// is copied.
-    pub fn synced_for_good(&self, ranks: u32) {
+    pub fn synced_for_good(&self, ranks: u32, device: Option<u64>) {
         self.append(&Record::Syncing { ranks });
+        if let Some((now, is_here)) = self.time_of_change(device) {
+            let at = if is_here { now } else { doubt::late(now) };
+            self.append(&Record::Left { at });
+        }
         self.append(&Record::Synced { until: doubt::FOR_GOOD });
+    }
+
+    /// Returns the time at which the log was changed last, and whether its file system, whose clock
+    /// tells it, is the one with that device number.
+    fn time_of_change(&self, device: Option<u64>) -> Option<(Time, bool)> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = log.as_ref()?.metadata().ok()?;
+        let changed = Time { seconds: log.ctime(), nanoseconds: log.ctime_nsec() as u32 };
+        Some((changed, device == Some(log.dev())))
     }
 
     /// Returns the number of records that could not be written. A job that resumes does more work
@@ -451,6 +457,7 @@ mod tests {
                 Journal::open(dir.path(), (number, Start::Resume), Rank(rank)).expect("is there")
             })
         };
+        let device = std::fs::metadata(dir.path()).ok().map(|it| it.dev());
         let now = Time::now;
         let ranks = begin(1);
         assert!(!ranks[0].doubts(now(), 5), "nothing was before");
@@ -466,11 +473,15 @@ mod tests {
                 Journal::open(dir.path(), (3, Start::Resume), Rank(rank)).expect("is there")
             });
             for rank in &ranks {
-                rank.synced_for_good(2);
+                rank.synced_for_good(2, device);
             }
         }
+        let ended = now();
         let ranks = begin(4);
-        assert!(!ranks[0].doubts(now(), 5), "it ended in order");
+        let early = Time { seconds: ended.seconds - 5, nanoseconds: 0 };
+        assert!(!ranks[0].doubts(early, 5), "it ended in order");
+        let late = Time { seconds: ended.seconds + 5, nanoseconds: 0 };
+        assert!(ranks[0].doubts(late, 5) && ranks[0].doubts(late, u64::MAX), "others did that");
     }
 
     /// An upload that a later job has recorded for the same file is another one.

@@ -249,7 +249,10 @@ impl<'c> RemoveJob<'c> {
     /// filter needs more.
     fn look(&self, entry: &Visit<'_>) -> Result<(Kind, Option<Metadata>)> {
         let known = match entry.hint {
-            Hint::Object(_) => entry.dir.peek(entry.name, entry.hint)?,
+            // The time of a listing is that of the upload, not the one that is stored with it.
+            Hint::Object(_) if !self.selection.needs_times() => {
+                entry.dir.peek(entry.name, entry.hint)?
+            }
             Hint::File | Hint::Recorded(_) if !self.selection.needs_metadata() => {
                 return Ok((Kind::File, None));
             }

@@ -6,6 +6,7 @@ mod hosts;
 mod overlap;
 mod probe;
 mod sftp_remote;
+mod spot;
 mod unreached;
 
 use std::borrow::Cow;
@@ -149,7 +150,7 @@ pub fn find(
     host_options: &HostOptions,
     mut kept: Kept,
 ) -> std::result::Result<(Reach, Kept), Unreached> {
-    let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
+    let is_remote = |name: &str| rclone_conf::is_configured(name, &environment::of_process);
     let mut reach = Reach::default();
     for (side, path) in paths {
         if hosts::add_sftp((&mut reach.hosts, &mut kept), path, host_options)? {
@@ -187,7 +188,7 @@ fn unreachable_host(path: &[u8], head: &str, why: Unreached) -> Unreached {
 }
 
 fn unknown(path: &[u8], name: &[u8]) -> UnknownName {
-    let remotes = rclone_conf::names(&environment);
+    let remotes = rclone_conf::names(&environment::of_process);
     UnknownName { path: path.to_vec(), name: name.to_vec(), remotes }
 }
 
@@ -199,7 +200,7 @@ pub fn buckets(
     path: &[u8],
     options: &S3Options,
 ) -> Option<std::result::Result<Vec<ListedBucket>, NoBuckets>> {
-    let is_remote = |name: &str| rclone_conf::is_s3(name, &environment);
+    let is_remote = |name: &str| rclone_conf::is_s3(name, &environment::of_process);
     let service = location::service_alone(path, &is_remote)?;
     let (bucket, prefix) = Default::default();
     let service = ObjectLocation { service, bucket, prefix, means_contents: true };

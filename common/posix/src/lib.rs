@@ -371,6 +371,19 @@ pub fn lineage(path: &[u8]) -> Option<Lineage> {
     Some(Lineage { machine: process::machine_id(), directories })
 }
 
+/// Returns the paths below the directory at `target` at which mounts show the directory at `source`
+/// or a part of it, as bind mounts do (proc_pid_mountinfo(5)).
+pub fn mounts_that_show(source: &[u8], target: &[u8]) -> Vec<Vec<u8>> {
+    let (Some(source), Some(target)) = (real_path(source), real_path(target)) else {
+        return Vec::new();
+    };
+    let table = mounts::table();
+    let shows = view::mounts_of(&source, &table);
+    let mounts = table.iter().filter(|mount| shows.as_ref().is_some_and(|shows| shows(mount)));
+    let below = |mount: &mounts::Mount| mounts::relative(&mount.point, &target).map(<[u8]>::to_vec);
+    mounts.filter_map(below).filter(|below| !below.is_empty()).collect()
+}
+
 /// Returns the absolute path of the directory at `path` without symbolic links (proc_pid_fd(5)).
 pub fn real_path(path: &[u8]) -> Option<Vec<u8>> {
     let here = rustix::fs::open(OsStr::from_bytes(path), calls::UP, Mode::empty()).ok()?;

@@ -149,7 +149,9 @@ impl PosixStaged {
     }
 
     /// Opens the existing file of the name for rewriting; `None` where there is none, or an entry
-    /// of another type. Bytes beyond the new content's end are truncated.
+    /// of another type. Bytes beyond the new content's end are truncated. A file with several hard
+    /// links is not rewritten, but replaced: its other names may be those of other files in the
+    /// source, or of the source itself.
     pub fn open_old(
         dir: &Arc<OwnedFd>,
         shared: &Arc<Shared>,
@@ -157,7 +159,7 @@ impl PosixStaged {
     ) -> Result<Option<Self>> {
         // A device would act when it is opened.
         match attributes::stat(dir, new.name, Symlinks::Keep) {
-            Ok(old) if old.kind == Kind::File => {}
+            Ok(old) if old.kind == Kind::File && old.links < 2 => {}
             Err(error) if !error.cause.is_vanished() => return Err(error),
             _ => return Ok(None),
         }
@@ -165,6 +167,9 @@ impl PosixStaged {
         let metadata = attributes::stat_fd(&old.fd)?;
         if metadata.kind != Kind::File {
             return Err(Op::Open.failed(Cause::NotReplaceable));
+        }
+        if metadata.links > 1 {
+            return Ok(None);
         }
         if metadata.size_bytes > new.size_bytes {
             old.end_at(new.size_bytes)?;

@@ -17,6 +17,7 @@ use types::entry::Time;
 use types::file_systems;
 use types::limits::LINEAGE_DIRECTORIES_MAX;
 use types::operand::root_view::{RootView, Seen, is_known_by_origin};
+use types::path::join;
 
 /// Types whose file system ID (`f_fsid`) is made of what is on the disk, or by chance; others make
 /// it of the device number on this node.
@@ -65,6 +66,20 @@ pub(super) fn lineage(directory: OwnedFd, table: &[Mount]) -> Result<Vec<Seen>, 
         directories.push(seen);
         at = openat(&at, c"..", UP, Mode::empty())?;
     }
+}
+
+/// Returns a test of mounts: whether they show the directory at a path or a part of it. `None`
+/// where the mount of the directory is not known.
+pub(super) fn mounts_of(path: &[u8], table: &[Mount]) -> Option<impl Fn(&Mount) -> bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let path_of_call = OsStr::from_bytes(path);
+    let found = statx(rustix::fs::CWD, path_of_call, flags, StatxFlags::MNT_ID).ok()?;
+    let own = mounts::by_id(table, found.stx_mnt_id)?;
+    let shown = join(&own.shown, mounts::relative(path, &own.point)?);
+    let device = own.device;
+    Some(move |mount: &Mount| {
+        mount.device == device && mounts::relative(&mount.shown, &shown).is_some()
+    })
 }
 
 /// Returns the points and device numbers of the mounts below a root, to notice when they change.

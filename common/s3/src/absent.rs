@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use store::{Dir, Store};
-use types::entry::Metadata;
-use types::error::{Result, Side};
+use types::entry::{Kind, Metadata};
+use types::error::{Cause, Result, Side};
 use types::object::bucket::ListedBucket;
 use types::operand::location::ObjectLocation;
 use types::path::RelPath;
@@ -90,6 +90,11 @@ impl ObjectStore {
 
     /// Returns the metadata of the root as a directory.
     pub fn root_metadata(&self) -> Result<Metadata> {
+        match self.0 {}
+    }
+
+    /// Returns why objects of another store must not be copied to this one, if they are the same.
+    pub fn overlap_with(&self, _: &Self, _: Kind, _: bool) -> Option<Cause> {
         match self.0 {}
     }
 

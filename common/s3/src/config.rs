@@ -6,14 +6,12 @@ pub mod aws_chain;
 #[cfg(feature = "client")]
 pub mod aws_profile;
 pub mod config_file;
+#[cfg(feature = "client")]
+mod credentials_fault;
+pub mod environment;
 pub mod error;
 pub mod rclone_conf;
 #[cfg(feature = "client")]
 pub mod resolve;
 pub mod settings;
 pub mod url;
-
-/// Returns the value of a variable of this process's environment, unless it is unset or not UTF-8.
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::client::fault::is_refusal;
 use crate::list::key::{KEY_BYTES_MAX, key_of_name};
 use crate::list::key_ranges;
 use crate::list::key_ranges::Pages;
@@ -14,7 +15,7 @@ use crate::read::body;
 use crate::read::body::ObjectFile;
 use crate::read::object::{Bucket, Head};
 use crate::write::fields::{Like, NewObject, has_xattrs};
-use crate::write::upload::{ObjectStaged, PartsFrom, is_refusal, upload_of};
+use crate::write::upload::{ObjectStaged, PartsFrom, upload_of};
 use store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile, Writers};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;

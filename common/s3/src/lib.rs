@@ -20,6 +20,8 @@ mod list;
 #[cfg(feature = "client")]
 mod objects;
 #[cfg(feature = "client")]
+mod overlap;
+#[cfg(feature = "client")]
 mod read;
 #[cfg(feature = "client")]
 mod write;

@@ -17,9 +17,9 @@ use types::path::RelPath;
 
 /// A store made of the objects below one prefix of a bucket.
 pub struct ObjectStore {
-    bucket: Bucket,
+    pub(crate) bucket: Bucket,
     /// The prefix of all keys in this store: empty, or with a slash at the end.
-    prefix: String,
+    pub(crate) prefix: String,
 }
 
 impl ObjectStore {
@@ -61,7 +61,7 @@ impl ObjectStore {
     }
 
     /// Returns the key of the object whose name is the prefix, which is empty for the whole bucket.
-    fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         self.prefix.strip_suffix('/').unwrap_or_default()
     }
 

@@ -8,5 +8,6 @@ pub mod content_type;
 pub(crate) mod fields;
 pub(crate) mod put;
 pub(crate) mod removal;
+pub(crate) mod tags_and_grants;
 pub(crate) mod upload;
 pub(crate) mod uploads;

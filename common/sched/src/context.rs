@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_deque::Worker;
 
-use super::engine::run_task;
-use super::frame::Frame;
+use super::frame::{Frame, encode};
 use super::job::Job;
 use super::offers::Offer;
 use super::pool::Pool;
@@ -117,11 +116,20 @@ impl<J: Job> TaskContext<'_, J> {
     /// Takes an offered task back and runs it, unless a rank has taken it.
     pub fn take_back(&self, job: &J, offer: Offer, worker: &mut J::Worker) {
         if let Some(task) = self.pool.take_back(offer) {
-            run_task(job, task, worker, self);
+            self.run(job, task, worker);
         }
     }
-}
 
-pub(super) fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("plain values in memory always serialise")
+    /// Runs a task that keeps the rank from being passive, or cancels it where the job was stopped.
+    pub(super) fn run(&self, job: &J, task: J::Task, worker: &mut J::Worker) {
+        let finds = J::finds(&task);
+        if self.is_stopped() {
+            job.discard(task, worker, self);
+        } else {
+            job.run(task, worker, self);
+        }
+        self.pool.tasks_run.fetch_add(1, Ordering::Relaxed);
+        self.pool.finding_ended.fetch_add(u64::from(finds), Ordering::SeqCst);
+        self.pool.release();
+    }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_deque::Worker;
 use serde::de::DeserializeOwned;
 
-use super::context::{TaskContext, encode};
+use super::context::TaskContext;
 use super::counters::Counters;
-use super::frame::{Frame, Parcel};
+use super::frame::{Frame, Parcel, encode};
 use super::growth::{self, Advice, Growth, Site, Threads};
 use super::job::{Finding, Job, Listener};
 use super::pool::Pool;
@@ -140,11 +140,11 @@ fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank
             {
                 // Until what this thread gathered is flushed, the rank is not passive.
                 pool.hold();
-                run_task(job, task, &mut worker, &context);
+                context.run(job, task, &mut worker);
                 while !pool.is_crowded()
                     && let Some(task) = pool.find(own)
                 {
-                    run_task(job, task, &mut worker, &context);
+                    context.run(job, task, &mut worker);
                 }
                 job.flush(&mut worker, &context);
                 pool.release();
@@ -157,24 +157,6 @@ fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank
     if outcome.is_err() {
         pool.tell_of_panic();
     }
-}
-
-/// Runs a task that keeps the rank from being passive, or cancels it where the job was stopped.
-pub(super) fn run_task<J: Job>(
-    job: &J,
-    task: J::Task,
-    worker: &mut J::Worker,
-    context: &TaskContext<'_, J>,
-) {
-    let finds = J::finds(&task);
-    if context.is_stopped() {
-        job.discard(task, worker, context);
-    } else {
-        job.run(task, worker, context);
-    }
-    context.pool.tasks_run.fetch_add(1, Ordering::Relaxed);
-    context.pool.finding_ended.fetch_add(u64::from(finds), Ordering::SeqCst);
-    context.pool.release();
 }
 
 /// Main thread of a rank: the only one that sends and receives messages.

@@ -44,6 +44,11 @@ pub enum Frame {
     Share(Share),
 }
 
+/// Serialises a value.
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("plain values in memory always serialise")
+}
+
 /// Serialised tasks on their way from one rank to another.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Parcel {
@@ -57,7 +62,7 @@ pub struct Parcel {
 impl Frame {
     /// Serialises the message.
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).expect("plain values in memory always serialise")
+        encode(self)
     }
 
     /// Deserialises a message.

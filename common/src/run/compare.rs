@@ -4,13 +4,14 @@ use super::node_errors::{RankError, agree};
 use super::outputs::OutputError;
 use serde_json::json;
 
-use super::copying::Phase;
 use super::parts::PartLists;
+use super::phase::Phase;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{announce, close, exit_for, find_stores, named, outputs, select, threads_of_rank};
 use comm::Rank;
 use comm::collective::gather;
+use lists::base::{Base, Entries};
 use lists::staged::{StagedDirectory, StagedFile};
 use ops::compare::options::{CompareOptions, Evidence};
 use ops::compare::root::{CompareRoot, Unsuitable};
@@ -77,8 +78,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Some(own) => selection.without_things_of_jobs(own.clone()),
         None => selection,
     };
-    let opened = match named::open(session, (&request.named, Some(&request.source)), &mut reporter)
-    {
+    let base = Base::new(&request.source, Entries::Read);
+    let opened = match named::open(session, (&request.named, Some(base)), &mut reporter) {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
@@ -259,8 +260,7 @@ fn open_lists(
     let is_file = |output: &&[u8]| *output != STDOUT;
     let written = combined.into_iter().chain(&request.outputs).map(Vec::as_slice);
     let written: Vec<&[u8]> = written.filter(is_file).collect();
-    let read = request.named.files();
-    outputs::check(&written, &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    outputs::check(&written, &outputs::inputs(&request.named, &request.filters))?;
     if let Some(combined) = combined {
         let listing = Listing::Lines(LineFormat::of_file(combined));
         reporter.list_to(StagedFile::create(combined)?, listing)?;

@@ -5,11 +5,11 @@ use std::ffi::CString;
 use serde_json::json;
 
 use super::announce;
-use super::copying::Phase;
 use super::criteria;
+use super::found_journal::Found;
 use super::moving;
 use super::old_copy;
-use super::resume::Found;
+use super::phase::Phase;
 use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use super::verify;
@@ -29,6 +29,7 @@ use types::exit::Exit;
 use types::listed::line::json_path;
 use types::operand::placement::{TargetIs, without_slashes};
 use types::path;
+use types::path::contents_of;
 use types::size::{exact_bytes, human_bytes, human_count};
 
 /// Request for a copy. Paths are as the operator gave them.
@@ -107,7 +108,7 @@ fn prepare(
     } else {
         if !named.is_empty() {
             // What is named is in it.
-            sources[0].push(b'/');
+            sources[0] = contents_of(&sources[0]);
         }
         let command = Command {
             tool: session.tool,

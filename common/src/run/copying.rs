@@ -1,6 +1,7 @@
 //! The phases of a copy on this rank, and what they have in common.
 
 use super::named::Opened;
+use super::phase::{Phase, is_stopped};
 use super::second_look::{self, Again, Watched};
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
@@ -24,16 +25,11 @@ use ops::walk::packed::RootedPath;
 use ops::walk::selection::Selection;
 use ops::walk::watch::{Watch, of_tree};
 use ops::walk::{WalkTask, account};
-use sched::counters::Counters;
 use sched::engine;
 use sched::growth::Threads;
 use types::content::transfer::Durable;
 use types::entry::Times;
 use types::error::{Failure, Side};
-use types::outcome::tally::Tally;
-
-/// Counts of a phase on this rank.
-pub(super) type Phase = (Tally, Counters);
 
 /// State of the whole copy.
 #[derive(Clone, Copy)]
@@ -218,10 +214,4 @@ impl WatchedCopy<'_, '_> {
         self.leftovers.add_second(job.into_leftovers(), &times.into_iter().collect());
         listed
     }
-}
-
-/// True if some rank was interrupted before all was done.
-pub(super) fn is_stopped(session: &mut Session<'_, '_>, tally: &Tally) -> bool {
-    let all = gather(session.mail, &(tally.cancelled_tasks > 0));
-    broadcast(session.mail, all.map(|all| all.contains(&true)))
 }

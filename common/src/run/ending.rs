@@ -1,8 +1,8 @@
 //! How a copy ends: its manifest and journal, its summary, and the comparison of all where that is
 //! wished.
 
-use super::copying::Phase;
 use super::manifest::Manifest;
+use super::phase::Phase;
 use super::resume::ResumeState;
 use super::verify::{self, Part};
 use super::{close, exit_for};

@@ -1,6 +1,7 @@
 //! Files with several names: dealt with when the walk has found all of those.
 
-use super::copying::{Copying, Phase};
+use super::copying::Copying;
+use super::phase::Phase;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::collective::{broadcast, gather};

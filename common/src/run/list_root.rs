@@ -27,10 +27,9 @@ impl Root {
     /// have in common, and of one entry the entry itself.
     fn of(entry: &OwnedRecord, is_foreign: bool) -> Self {
         let path = trimmed(&entry.path);
-        let below = if is_foreign { 0 } else { entry.view().below_root().len() };
-        let above = &path[..path.len() - below];
-        let is_file = below == 0 && entry.metadata.kind != Kind::Directory;
-        Self { path: trimmed(above).to_vec(), is_file }
+        let root = if is_foreign { path } else { entry.view().root() };
+        let is_file = root == path && entry.metadata.kind != Kind::Directory;
+        Self { path: root.to_vec(), is_file }
     }
 
     fn with(self, other: &Self) -> Self {

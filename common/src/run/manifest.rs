@@ -2,7 +2,6 @@
 
 use super::outputs;
 use super::parts::PartLists;
-use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
@@ -24,12 +23,11 @@ pub(super) struct Manifest {
 pub(super) fn open(
     session: &mut Session<'_, '_>,
     manifest: Option<&[u8]>,
-    (named, assume_shared): (&NamedArgs, bool),
+    (inputs, assume_shared): (&[Vec<u8>], bool),
     reporter: &mut Reporter,
 ) -> Result<Manifest, Exit> {
     let made = (session.mail.comm().rank() == Rank::ROOT).then(|| {
-        let inputs = named.files();
-        outputs::check(manifest.as_slice(), &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        outputs::check(manifest.as_slice(), inputs)?;
         Ok(vec![manifest.map(StagedDirectory::create).transpose()?])
     });
     let lists = PartLists::open(session, made, assume_shared, reporter)?;

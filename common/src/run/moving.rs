@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::copying::{Copying, Phase, is_stopped};
+use super::copying::Copying;
 use super::node_errors::agree;
+use super::phase::{Phase, is_stopped};
 use super::remove::Removal;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;

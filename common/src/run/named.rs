@@ -1,14 +1,12 @@
 //! Entries named by the operator, opened on all ranks.
 
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-
 use super::repeats;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
 use comm::collective::{broadcast, gather};
-use lists::mfu::write::absolute_path;
+use lists::base::Base;
 use lists::named::{Named, Origin};
 use lists::paths::PathsFile;
 use lists::source::{ListSource, Piece, Share};
@@ -69,21 +67,21 @@ impl Opened {
     }
 }
 
-/// Rank 0 looks at what is named below `source` for all; each rank looks into the parts that fall
+/// Rank 0 looks at what is named below `base` for all; each rank looks into the parts that fall
 /// to it.
 ///
 /// # Errors
 /// The exit code, on all ranks, where it cannot be read; rank 0 has said why.
 pub fn open(
     session: &mut Session<'_, '_>,
-    (args, source): (&NamedArgs, Option<&[u8]>),
+    (args, base): (&NamedArgs, Option<Base>),
     reporter: &mut Reporter,
 ) -> Result<Opened, Exit> {
     if args.is_empty() {
         return Ok(Opened::default());
     }
     let (rank, ranks) = (session.mail.comm().rank(), session.mail.comm().size());
-    let looked = (rank == Rank::ROOT).then(|| look(args, source));
+    let looked = (rank == Rank::ROOT).then(|| look(args, base.as_ref()));
     let origin: Result<Origin, Failure> = broadcast(session.mail, looked);
     let share = origin.clone().and_then(|origin| origin.share(rank.0, ranks));
     let list = match &origin {
@@ -139,7 +137,7 @@ fn repeated(
     repeats::find(session, || pieces.iter().flat_map(of_piece))
 }
 
-fn look(args: &NamedArgs, source: Option<&[u8]>) -> Result<Origin, Failure> {
+fn look(args: &NamedArgs, base: Option<&Base>) -> Result<Origin, Failure> {
     if let Some(manifest) = args.manifest() {
         return ListSource::open(manifest).map(Origin::Manifest);
     }
@@ -149,24 +147,16 @@ fn look(args: &NamedArgs, source: Option<&[u8]>) -> Result<Origin, Failure> {
     match (args.input(), args.files_from()) {
         (Some(list), _) => {
             let list = ListSource::open(&list)?;
-            Ok(Origin::List(list.below(|| source.map_or_else(Vec::new, absolute))))
+            let list = match base {
+                Some(base) => list.below(base.clone()),
+                None => list,
+            };
+            Ok(Origin::List(list))
         }
         (None, files) => {
             PathsFile::open(&files.unwrap_or_default(), args.separator()).map(Origin::Paths)
         }
     }
-}
-
-/// The paths from the root that a directory may have in a list: as it was given, and without
-/// symbolic links.
-fn absolute(path: &[u8]) -> Vec<Vec<u8>> {
-    let here = std::env::current_dir().unwrap_or_default();
-    let given = absolute_path(here.as_os_str().as_bytes(), path);
-    let real = std::fs::canonicalize(lists::as_path(path));
-    [Some(given), real.ok().map(|real| real.into_os_string().into_vec())]
-        .into_iter()
-        .flatten()
-        .collect()
 }
 
 /// Tells whether any part of a list may have an entry more than once, if all ranks could read their

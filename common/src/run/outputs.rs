@@ -4,7 +4,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::surface::filter_args::FilterArgs;
 use crate::surface::list_file::NotRegular;
+use crate::surface::named_args::NamedArgs;
 use lists::as_path;
 use types::error::Failure;
 use types::path;
@@ -55,12 +57,17 @@ pub(super) enum OutputError {
     List(#[from] NotRegular),
 }
 
+/// Returns the files and lists that a job reads entries and rules from.
+pub(super) fn inputs(named: &NamedArgs, filters: &FilterArgs) -> Vec<Vec<u8>> {
+    named.files().into_iter().chain(filters.rules.files.iter().cloned()).collect()
+}
+
 /// Refuses outputs that would replace an input, by whatever name, be a part of one, or replace each
 /// other.
 ///
 /// # Errors
 /// Returns the path.
-pub(super) fn check(outputs: &[&[u8]], inputs: &[&[u8]]) -> Result<(), OutputError> {
+pub(super) fn check(outputs: &[&[u8]], inputs: &[Vec<u8>]) -> Result<(), OutputError> {
     for (index, output) in outputs.iter().enumerate() {
         let written = as_path(output);
         for input in inputs.iter().map(|input| as_path(input)) {
@@ -92,15 +99,15 @@ mod tests {
         std::fs::create_dir(as_path(&at("dir"))).unwrap();
         std::fs::write(as_path(&at("dir/part")), "x").unwrap();
         for output in ["list", "./list", "hard", "soft", "dir/../list"] {
-            check(&[&at(output)], &[&at("list")]).expect_err(output);
+            check(&[&at(output)], &[at("list")]).expect_err(output);
         }
         for output in ["dir", "dir/part", "dir/new"] {
-            check(&[&at(output)], &[&at("dir")]).expect_err(output);
+            check(&[&at(output)], &[at("dir")]).expect_err(output);
         }
         for two in [["new", "new"], ["new", "dir/../new"], ["list", "hard"]] {
             check(&[&at(two[0]), &at(two[1])], &[]).unwrap_err();
         }
-        check(&[&at("new"), &at("other"), &at("dir")], &[&at("list")]).unwrap();
-        check(&[b"/dev/null", b"/dev/null"], &[b"/dev/null"]).unwrap();
+        check(&[&at("new"), &at("other"), &at("dir")], &[at("list")]).unwrap();
+        check(&[b"/dev/null", b"/dev/null"], &[b"/dev/null".to_vec()]).unwrap();
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::outputs;
+use super::outputs::OutputError;
 use crate::surface::record::RecordError;
 use crate::surface::record_args::RecordRequest;
 use crate::surface::reporter::Reporter;
@@ -14,20 +16,20 @@ use types::error::Failure;
 use types::exit::Exit;
 use types::path;
 
-/// Begins the record, where one is wanted. `trees` must not contain it.
+/// Begins the record, where one is wanted. `trees` must not contain it, and it is none of `inputs`.
 ///
 /// # Errors
 /// The exit code, on all ranks, where it cannot be made; rank 0 has said why.
 pub(super) fn begin(
     session: &mut Session<'_, '_>,
     request: Option<&RecordRequest>,
-    (trees, is_dry_run): (&[&[u8]], bool),
+    (trees, inputs, is_dry_run): (&[&[u8]], &[Vec<u8>], bool),
     reporter: &mut Reporter,
 ) -> Result<(), Exit> {
     let Some(request) = request else { return Ok(()) };
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let made = is_root.then(|| {
-        let file = request.file.as_deref().map(|file| create(file, trees)).transpose();
+        let file = request.file.as_deref().map(|file| create(file, trees, inputs)).transpose();
         let begun = file.and_then(|file| Ok(reporter.record(request, file, is_dry_run)?));
         begun.map_err(|why| reporter.refuse(why)).is_ok()
     });
@@ -44,6 +46,9 @@ enum NoRecord {
         path::escaped(tree)
     )]
     InTree { file: Vec<u8>, tree: Vec<u8> },
+    /// The file is an input of the job.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The file cannot be opened.
     #[error(transparent)]
     Open(#[from] Failure),
@@ -52,11 +57,12 @@ enum NoRecord {
     Begin(#[from] RecordError),
 }
 
-fn create(file: &[u8], trees: &[&[u8]]) -> Result<AppendedFile, NoRecord> {
+fn create(file: &[u8], trees: &[&[u8]], inputs: &[Vec<u8>]) -> Result<AppendedFile, NoRecord> {
     let place = resolved(as_path(file).parent().unwrap_or(Path::new("")));
     if let Some(tree) = trees.iter().find(|tree| place.starts_with(resolved(as_path(tree)))) {
         return Err(NoRecord::InTree { file: file.to_vec(), tree: tree.to_vec() });
     }
+    outputs::check(&[file], inputs)?;
     Ok(AppendedFile::open(file)?)
 }
 
@@ -78,7 +84,7 @@ mod tests {
         std::fs::create_dir_all(work.path().join("tree/below")).unwrap();
         std::os::unix::fs::symlink("tree", work.path().join("link")).unwrap();
         let at = |name: &str| work.path().join(name).as_os_str().as_bytes().to_vec();
-        let create = |file: &str, tree: &str| create(&at(file), &[&at(tree)]).map(drop);
+        let create = |file: &str, tree: &str| create(&at(file), &[&at(tree)], &[]).map(drop);
         for (file, tree) in [
             ("tree/log", "tree"),
             ("tree/below/log", "tree/"),

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::copying::{Phase, is_stopped};
 use super::node_errors::{RankError, agree, on_this_node};
 use super::outputs::OutputError;
+use super::phase::{Phase, is_stopped};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
     announce, close, exit_for, find_stores, list_root, named, outputs, record, select,
@@ -23,6 +23,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::{broadcast, gather, reduce};
+use lists::base::{Base, Entries};
 use lists::staged::StagedFile;
 use ops::remove::root::{NotRemovable, RemoveRoot, overlap, refusal};
 use ops::remove::{Level, RemoveJob, RemoveOptions, RemoveTask};
@@ -89,8 +90,8 @@ fn try_run(
     refuse(session, request, reporter)?;
     let selection = select(session, &request.filters, reporter).ok_or(Exit::Usage)?;
     let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(why))?;
-    let entries =
-        named::open(session, (&request.named, request.paths.first().map(Vec::as_slice)), reporter)?;
+    let base = request.paths.first().map(|path| Base::new(path, Entries::Deleted));
+    let entries = named::open(session, (&request.named, base), reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
     let resolver = find_stores(session, (&places, selection.is_one_file_system()), args, reporter)?;
     let resolver = resolver.discarding_changes(request.dry_run);
@@ -101,7 +102,8 @@ fn try_run(
     }
     let selection = selection.without_outputs(open_list(session, request, reporter)?);
     let trees: Vec<_> = request.paths.iter().map(Vec::as_slice).collect();
-    record::begin(session, request.record.as_ref(), (&trees, request.dry_run), reporter)?;
+    let inputs = outputs::inputs(&request.named, &request.filters);
+    record::begin(session, request.record.as_ref(), (&trees, &inputs, request.dry_run), reporter)?;
     if is_root {
         header(session, &roots, request, args, reporter);
     }
@@ -234,8 +236,7 @@ fn open_list(
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let Some(list) = request.list.as_ref() else { return Ok(Vec::new()) };
     let made = is_root.then(|| {
-        let read = request.named.files();
-        outputs::check(&[list], &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        outputs::check(&[list], &outputs::inputs(&request.named, &request.filters))?;
         let file = StagedFile::create(list)?;
         let own = file.own_entry();
         reporter.list_to(file, Listing::Lines(request.list_as))?;

@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::resume::Found;
+use super::found_journal::Found;
 use crate::surface::copy_args::CopyWishes;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
@@ -385,16 +385,7 @@ fn is_target_gone(dir: &[u8], earlier: Option<&JobRecord>, target: &[u8]) -> Res
     let made = folder::made_target(as_path(dir))
         .map_err(|error| Refusal::of_system(as_path(dir), &error))?;
     let is_other = |now: MadeTarget| made.is_some_and(|made| made != now);
-    Ok(made_target(target).is_some_and(is_other))
-}
-
-/// Identity of a directory, which tells it from others that have its path later.
-pub(super) fn made_target(path: &[u8]) -> Option<MadeTarget> {
-    let metadata = fs::metadata(as_path(path)).ok().filter(fs::Metadata::is_dir)?;
-    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
-    let born = born
-        .map(|since| Time { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() });
-    Some(MadeTarget { inode: metadata.ino(), born })
+    Ok(MadeTarget::at(as_path(target)).is_some_and(is_other))
 }
 
 fn names_from(named: &NamedArgs) -> Option<NamesFrom> {
@@ -442,7 +433,7 @@ fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Choice> {
         ("--reflink", unless(&transfer.reflink, &Reflink::Auto)),
         ("--stripe", unless(&transfer.stripe, &None)),
         ("--inplace", yes(transfer.rewriting == Rewriting::InPlace)),
-        ("--include, --exclude", shortened(unless(&rules.0, &Vec::new()))),
+        ("--include, --exclude", shortened(unless(&rules.list, &Vec::new()))),
         ("--min-size", unless(min_size, &None)),
         ("--max-size", unless(max_size, &None)),
         ("--min-age", unless(min_age, &None)),

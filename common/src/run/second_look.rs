@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::copying::{Phase, is_stopped};
+use super::phase::{Phase, is_stopped};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::collective::{broadcast, gather};

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::announce;
-use super::copying::{Copying, Phase, is_stopped};
+use super::copying::Copying;
 use super::criteria;
+use super::found_journal::Found;
 use super::links;
 use super::old_copy;
-use super::resume::Found;
+use super::phase::{Phase, is_stopped};
 use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use crate::surface::cli::CommonArgs;
@@ -41,6 +42,7 @@ use types::exit::Exit;
 use types::listed::line::json_path;
 use types::outcome::tally::Tally;
 use types::path;
+use types::path::contents_of;
 use types::size::{exact_bytes, human_count};
 
 /// Request for a synchronisation. Paths are as the operator gave them.
@@ -275,8 +277,7 @@ fn prepare(
     let SyncRequest { source, target, wishes, .. } = request;
     let CopyWishes { mut options, resume, manifest, named, .. } = wishes.clone();
     // What is named is in it.
-    let within: &[u8] = if named.is_empty() { b"" } else { b"/" };
-    let planned = [&source, within].concat();
+    let planned = if named.is_empty() { source.clone() } else { contents_of(&source) };
     options.plan_as = options.dry_run.then(|| args.line_format());
     let sources = std::slice::from_ref(&source);
     let own = manifest.iter().chain(&resume.dir);

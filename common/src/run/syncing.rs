@@ -58,7 +58,7 @@ impl<'r> Syncing<'r> {
     /// All is done that will be, and the journal stays.
     pub fn end(&self) {
         if self.sync() {
-            self.journal.synced_for_good(self.ranks);
+            self.journal.synced_for_good(self.ranks, self.device());
         }
     }
 

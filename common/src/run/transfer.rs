@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::copying::{Copying, Phase};
+use super::copying::Copying;
 use super::ending::Ending;
+use super::found_journal::Found;
 use super::manifest::Manifest;
 use super::node_errors::agree;
-use super::resume::{self, Found, ResumeState};
+use super::phase::Phase;
+use super::resume::{self, ResumeState};
 use super::shared_roots::{SharedRoot, are_shared, lost};
-use super::{find_stores, links, manifest, moving, named, record, select, threads_of_rank, verify};
+use super::{
+    find_stores, links, manifest, moving, named, outputs, record, select, threads_of_rank, verify,
+};
 use crate::surface::again;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
@@ -19,6 +23,7 @@ use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::broadcast;
 use host::user::User;
+use lists::base::{Base, Entries};
 use ops::copy::Stage;
 use ops::copy::leftovers::Leftovers;
 use ops::copy::moving::Moving;
@@ -95,10 +100,10 @@ pub(super) struct After<'r, 's, 'c> {
 }
 
 /// The entries that are named, and the source that they are in.
-fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<&[u8]>) {
+fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<Base>) {
     let is_source = |(side, _): &(Side, &[u8])| *side == Side::Source;
-    let source = request.places().into_iter().find(is_source).map(|(_, path)| path);
-    (&request.wishes().named, source)
+    let source = request.places().into_iter().find(is_source);
+    (&request.wishes().named, source.map(|(_, path)| Base::new(path, Entries::Read)))
 }
 
 /// Does it on all ranks.
@@ -215,9 +220,10 @@ fn open_outputs<T: Transfer>(
 ) -> Result<Manifest, Exit> {
     let wishes = request.wishes();
     let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
-    let manifest = manifest::open(session, path, (&wishes.named, shared), reporter)?;
+    let inputs = outputs::inputs(&wishes.named, &wishes.filters);
+    let manifest = manifest::open(session, path, (&inputs, shared), reporter)?;
     let (record, trees) = (wishes.record.as_ref(), request.own_trees());
-    record::begin(session, record, (&trees, options.dry_run), reporter)?;
+    record::begin(session, record, (&trees, &inputs, options.dry_run), reporter)?;
     Ok(manifest)
 }
 

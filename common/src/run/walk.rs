@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::buckets;
-use super::copying::Phase;
+use super::phase::Phase;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::lost;
 use super::{announce, close, exit_for, find_stores, named, select, threads_of_rank};

@@ -309,6 +309,7 @@ fn refusal(error: &clap::Error, command: &Command) -> String {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) => {
             foreign::instead(typed, command).or_else(|| surplus(typed, command))
         }
+        (ErrorKind::ArgumentConflict, _) => mirrored_list(&error.render().to_string()),
         _ => None,
     };
     answer.unwrap_or_else(|| error.render().to_string())
@@ -324,6 +325,18 @@ fn surplus(typed: &str, command: &Command) -> Option<String> {
         _ => return None,
     };
     (!typed.starts_with('-')).then(|| format!("one operand too many, \"{typed}\": {takes}"))
+}
+
+/// Words for a mirror of the entries of a list, which is not defined.
+fn mirrored_list(refusal: &str) -> Option<String> {
+    let names_list = |list: &&&str| refusal.contains(**list);
+    let list = ["--files-from", "--input"].iter().find(names_list)?;
+    refusal.contains("--delete").then(|| {
+        format!(
+            "--delete and {list} exclude each other: entries that the list does not name would be \
+             extraneous; select with --include and --exclude, or delete what a list names with drm"
+        )
+    })
 }
 
 /// Leaves all other options to the long help: more than a screen is not read.

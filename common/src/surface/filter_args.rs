@@ -58,7 +58,7 @@ impl FilterArgs {
     /// Fails for options that contradict each other.
     pub fn options(&self, now: Time) -> Result<FilterOptions, FilterError> {
         let options = FilterOptions {
-            rules: self.rules.0.clone(),
+            rules: self.rules.list.clone(),
             min_size_bytes: self.min_size,
             max_size_bytes: self.max_size,
             min_age: self.min_age,
@@ -81,14 +81,19 @@ impl FilterArgs {
             min_age: _,
             max_age: _,
         } = self;
-        rules.0.is_empty() && max_depth.is_none() && !one_file_system
+        rules.list.is_empty() && max_depth.is_none() && !one_file_system
     }
 }
 
 /// `--include`, `--exclude` and their files: written by hand, because derived options forget the
 /// order between one another.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct RuleArgs(pub Vec<Rule>);
+pub struct RuleArgs {
+    /// Rules, in the order in which they are tried.
+    pub list: Vec<Rule>,
+    /// Files that they were read from.
+    pub files: Vec<Vec<u8>>,
+}
 
 const INCLUDE: &str = "include";
 const EXCLUDE: &str = "exclude";
@@ -174,7 +179,7 @@ impl Args for RuleArgs {
 
 impl FromArgMatches for RuleArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut all = Vec::new();
+        let (mut all, mut files) = (Vec::new(), Vec::new());
         for (name, verdict) in [(INCLUDE, Verdict::Include), (EXCLUDE, Verdict::Exclude)] {
             let rule = |pattern: &Vec<u8>| Rule { verdict, pattern: pattern.clone() };
             all.extend(placed(matches, name).map(|(place, pattern)| (place, rule(pattern))));
@@ -187,6 +192,7 @@ impl FromArgMatches for RuleArgs {
             for (place, path) in placed(matches, name) {
                 let rules = rule_files::read(path, lines).map_err(|why| refused(name, &why))?;
                 all.extend(rules.into_iter().map(|rule| (place, rule)));
+                files.push(path.clone());
             }
         }
         let bytes: usize = all.iter().map(|(_, rule)| rule.pattern.len()).sum();
@@ -195,7 +201,7 @@ impl FromArgMatches for RuleArgs {
         }
         // Stable, so that the rules of a file stay in order.
         all.sort_by_key(|(place, _)| *place);
-        Ok(Self(all.into_iter().map(|(_, rule)| rule).collect()))
+        Ok(Self { list: all.into_iter().map(|(_, rule)| rule).collect(), files })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -245,9 +251,9 @@ mod tests {
             parse(&["--exclude", "a", "--include=b", "p", "--exclude=c", "--include", "d", "q"]);
         let expected =
             [Rule::exclude("a"), Rule::include("b"), Rule::exclude("c"), Rule::include("d")];
-        assert_eq!(parsed.unwrap().rules.0, expected);
+        assert_eq!(parsed.unwrap().rules.list, expected);
         let parsed = parse(&["--include", "b", "--include", "a", "--exclude", "*"]).unwrap();
-        assert_eq!(parsed.rules.0, [Rule::include("b"), Rule::include("a"), Rule::exclude("*")]);
+        assert_eq!(parsed.rules.list, [Rule::include("b"), Rule::include("a"), Rule::exclude("*")]);
         assert_eq!(parse(&[]).unwrap().options(NOW), Ok(FilterOptions { now: NOW, ..none() }));
     }
 
@@ -302,7 +308,7 @@ mod tests {
             .mut_arg(INCLUDE, |argument| argument.env(variable));
         let rules = |arguments: &[&str]| {
             let matches = command.clone().get_matches_from(arguments);
-            Tool::from_arg_matches(&matches).unwrap().filter.rules.0
+            Tool::from_arg_matches(&matches).unwrap().filter.rules.list
         };
         let include = Rule::include(std::env::var(variable).unwrap());
         assert_eq!(rules(&["tool"]), std::slice::from_ref(&include));

@@ -48,8 +48,8 @@ pub struct TransferArgs {
     /// Write into existing files of TARGET, instead of replacing them when their new content is
     /// complete
     ///
-    /// Their other hard links get the new content, too. An interrupted file is left partly written,
-    /// which dsync --update then takes for newer, and --size-only for done.
+    /// Files with several hard links are replaced nevertheless. An interrupted file is left partly
+    /// written, which dsync --update then takes for newer, and --size-only for done.
     #[arg(long)]
     inplace: bool,
 

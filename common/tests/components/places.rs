@@ -27,7 +27,7 @@ type Question = (String, Side, S3Options, bool);
 fn child() {
     let question = std::env::var("PLACES_QUESTION").unwrap();
     let (place, side, options, renewing): Question = serde_json::from_str(&question).unwrap();
-    let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
+    let is_remote = |name: &str| rclone_conf::is_configured(name, &environment::of_process);
     let located = Location::parse(place.as_bytes(), &is_remote).map_err(|why| why.to_string());
     let settings = located.and_then(|location| match location {
         Location::Object(objects) => {

@@ -2,6 +2,7 @@
 
 pub mod chunk;
 pub mod crc64;
+pub mod cut;
 pub mod etag;
 pub mod hex;
 pub mod parts;

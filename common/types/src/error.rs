@@ -80,6 +80,9 @@ pub enum Cause {
     /// The source is inside the target.
     #[error("the source is inside the target, which the job changes")]
     SourceInside,
+    /// A mount below the target shows a part of the source.
+    #[error("a mount below the target shows a part of the source; exclude it, or unmount it")]
+    MountedInside,
     /// A symbolic link that is to be followed leads into the tree that the job writes.
     #[error("symbolic link leads into the target, so the copy would copy itself")]
     LeadsToTarget,
@@ -180,6 +183,13 @@ pub enum ListFault {
     /// A path outside the source.
     #[error("the list names a path outside the source")]
     Outside,
+    /// A path with `..` that stays inside the source by its spelling: where a symbolic link is on
+    /// the way, it leads elsewhere.
+    #[error("the list names a path with \"..\"; write it without")]
+    WithParent,
+    /// A NUL byte in a path, which no name can have.
+    #[error("the list has a NUL byte in a path; if NUL bytes end its paths, add --from0")]
+    WithNul,
     /// A directory or a device instead of a file of paths.
     #[error("a directory or device, not a file of paths")]
     NoPaths,
@@ -217,6 +227,8 @@ impl ListFault {
             Self::OnePart => "list-single-part",
             Self::Occupied => "list-not-replaceable",
             Self::Outside => "list-path-outside-source",
+            Self::WithParent => "list-path-with-parent",
+            Self::WithNul => "list-path-with-nul",
             Self::NoPaths => "list-not-a-file",
             Self::TooLong => "list-too-large",
             Self::Repeated(_) => "list-duplicate-key",
@@ -270,6 +282,7 @@ impl Cause {
             Self::Folds => "name-collision".into(),
             Self::TargetInside => "target-inside-source".into(),
             Self::SourceInside => "source-inside-target".into(),
+            Self::MountedInside => "source-mounted-in-target".into(),
             Self::LeadsToTarget => "symlink-into-target".into(),
             Self::NotReplaceable => "not-replaceable".into(),
             Self::AppendOnly => "append-only".into(),

@@ -83,6 +83,13 @@ pub fn append(head: &[u8], tail: &[u8], joined: &mut Vec<u8>) {
     joined.extend_from_slice(tail);
 }
 
+/// Returns a path with a slash at its end, which stands for what is in the directory. A second
+/// slash would be part of a key in S3.
+pub fn contents_of(path: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if path.ends_with(b"/") { b"" } else { b"/" };
+    [path, slash].concat()
+}
+
 /// Returns a path without slashes at its end; empty for `/`.
 pub fn without_end_slashes(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);

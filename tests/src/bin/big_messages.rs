@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         match comm.try_recv() {
             Some((from, message)) => {
                 assert_eq!(from, Rank((rank + size - 1) % size));
-                assert!(message.len() == BYTES && message.iter().all(|byte| *byte == arrived));
+                assert!(message == vec![arrived; BYTES]);
                 arrived += 1;
             }
             None => std::thread::sleep(nap.next_nap()),

@@ -126,6 +126,8 @@ fn one_clear_line_for_what_cannot_be() {
     for (words, code, expected) in [
         (&["dsync", "data", "backup", "third"][..], 2, "one operand too many, \"third\""),
         (&["dcmp", "data", "backup", "third"], 2, "one operand too many, \"third\""),
+        (&["dsync", "-D", "--files-from", "f", "data", "backup"], 2, "would be extraneous"),
+        (&["dsync", "-D", "-i", "f", "data", "backup"], 2, "would be extraneous"),
         (&["dcp", "f", "none/x"], 3, "--mkpath"),
         (&["dcp", "data", "none/x"], 3, "--mkpath"),
         (&["dcp", "-n", "data", "none/x"], 3, "--mkpath"),

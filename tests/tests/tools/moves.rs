@@ -434,6 +434,45 @@ fn objects_move_in_both_directions() {
     }
 }
 
+/// Checks that a bucket is recognised behind another address, and that another one with the same
+/// content is not taken for it.
+#[test]
+fn objects_that_have_two_addresses_are_not_moved_onto_themselves() {
+    let (server, replica) = (served(Behaviour::default()), served(Behaviour::default()));
+    for key in ["d/a", "d/b/c", "d/e"] {
+        server.put(BUCKET, key, "kept");
+        replica.put(BUCKET, key, "kept");
+    }
+    let with_remote = |tool: &str, of: &str, words: &[&str]| {
+        let (access, secret) = if of == "here" { server.keys() } else { replica.keys() };
+        let at = if of == "here" { server.endpoint() } else { replica.endpoint() };
+        let mut command = with(&server, 2, tool);
+        command.env("RCLONE_CONFIG", "/dev/null").envs([
+            ("RCLONE_CONFIG_ALIAS_TYPE", "s3"),
+            ("RCLONE_CONFIG_ALIAS_ENDPOINT", &*at.replace("127.0.0.1", "localhost")),
+            ("RCLONE_CONFIG_ALIAS_ACCESS_KEY_ID", access),
+            ("RCLONE_CONFIG_ALIAS_SECRET_ACCESS_KEY", secret),
+        ]);
+        run(command.args(words))
+    };
+    let keys = server.keys_of(BUCKET);
+    for (words, why) in [
+        (["--remove-source", "s3://data/d/", "alias:data/d/"], "are the same file"),
+        (["--remove-source", "s3://data/d/", "alias:data/d/b/"], "inside the source"),
+        (["-q", "s3://data/d/e", "alias:data/d/e"], "are the same file"),
+        (["-u", "s3://data/d/", "alias:data/d/"], "are the same file"),
+    ] {
+        let ended = with_remote("dcp", "here", &words).expect(3);
+        assert!(ended.stderr.contains(why), "{words:?}: {ended:?}");
+        assert_eq!(server.keys_of(BUCKET), keys, "{words:?}");
+    }
+    let inside = ["-D", "s3://data/d/b/", "alias:data/d"];
+    assert!(with_remote("dsync", "here", &inside).expect(3).stderr.contains("inside the target"));
+    assert_eq!(server.keys_of(BUCKET), keys);
+    with_remote("dcp", "there", &["--remove-source", "s3://data/d/", "alias:data/d/"]).expect(0);
+    assert_eq!((server.keys_of(BUCKET).len(), replica.keys_of(BUCKET)), (0, keys));
+}
+
 #[test]
 fn an_object_that_is_stored_anew_after_it_was_read_stays() {
     let work = Sandbox::new();

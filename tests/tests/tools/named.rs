@@ -137,6 +137,58 @@ fn a_fifo_without_a_writer_is_left_when_the_job_is_told_to_stop() {
 }
 
 /// Checks that an entry of a list outside its root is a failure, and all others are processed.
+/// Checks that the entries of a list are looked up where they were found: of `w/a`, the list has
+/// `w/a/f`, and no tool takes `w/f` for it.
+#[test]
+fn entries_of_a_list_are_where_they_were_found() {
+    let work = Sandbox::new();
+    let text = |path: &str| fs::read_to_string(work.path().join(path)).ok();
+    let here = |tool: &str, words: &[&str]| {
+        run(alone(tool).current_dir(work.path()).args(words)).expect(0);
+    };
+    for roots in [&["w/a", "w/b"][..], &["w/a"], &["w/a/f", "w/b/f"]] {
+        for ending in ["ndjson", "parquet"] {
+            let list = &format!("list.{ending}");
+            for (path, content) in [("w/f", "not listed"), ("w/a/f", "a"), ("w/b/f", "b")] {
+                trees::write(&work.path().join(path), content.as_bytes());
+            }
+            here("dwalk", &[&["-q", "-o", list], roots].concat());
+            here("dcp", &["-p", "-i", list, "w", "copy"]);
+            assert_eq!((text("copy/f"), text("copy/a/f")), (None, Some("a".into())));
+            assert_eq!(text("copy/b/f").is_some(), roots.len() == 2, "{roots:?}");
+            here("dcmp", &["-q", "-i", list, "w", "copy"]);
+            here("dsync", &["-i", list, "w", "mirror"]);
+            run(Command::new("diff").current_dir(work.path()).args(["-r", "copy", "mirror"]))
+                .expect(0);
+            here("drm", &["-q", "-i", list, "w"]);
+            assert_eq!((text("w/f").is_some(), text("w/a/f")), (true, None), "{roots:?}");
+            here("drm", &["-q", "w", "copy", "mirror"]);
+        }
+    }
+}
+
+/// Checks that a list serves for a copy of what was listed, but that nothing is deleted there.
+#[test]
+fn a_list_is_read_below_a_copy_and_deletes_nothing_there() {
+    let work = Sandbox::new();
+    for path in ["w/a/f", "copy/a/f", "copy/f", "x/w/a/f"] {
+        trees::write(&work.path().join(path), b"1");
+    }
+    let here = |tool: &str, words: &[&str]| run(alone(tool).current_dir(work.path()).args(words));
+    here("dwalk", &["-q", "-o", "list.ndjson", "w"]).expect(0);
+    here("dcp", &["-i", "list.ndjson", "copy", "new"]).expect(0);
+    assert!(work.path().join("new/a/f").exists() && !work.path().join("new/f").exists());
+    let refused = here("drm", &["-i", "list.ndjson", "copy"]).expect(23);
+    assert!(refused.stderr.contains("\"w/a/f\": the list names a path outside"), "{refused:?}");
+    assert!(work.path().join("copy/a/f").exists());
+    // A list that was made in another directory is not one of another tree.
+    here("drm", &["-i", "list.ndjson", "x/w"]).expect(0);
+    assert!(!work.path().join("x/w").exists());
+    // What is listed above the directory that is named is not what is in it.
+    here("drm", &["-i", "list.ndjson", "w/a"]).expect(23);
+    assert!(!work.path().join("w/a/f").exists() && work.path().join("w").exists());
+}
+
 #[test]
 fn entries_of_a_list_that_lead_outside_are_said() {
     let work = Sandbox::new();

@@ -252,7 +252,7 @@ fn synchronised_alike(random: &mut Rng) -> Vec<String> {
 
 #[test]
 fn a_divided_synchronisation_does_the_same_as_an_undivided_one() {
-    seeds::each(15, synchronised_alike);
+    seeds::each(10, synchronised_alike);
 }
 
 /// Each of the lists in turn is refused: of the source, of the target, and those that try whether

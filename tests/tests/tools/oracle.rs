@@ -356,7 +356,7 @@ fn dcp_does_what_cp_does() {
 #[test]
 fn dsync_makes_any_target_equal() {
     need_root!();
-    seeds::each(120, |random| mirror(&Case::new(random)));
+    seeds::each(80, |random| mirror(&Case::new(random)));
 }
 
 fn mirror(case: &Case) -> Vec<String> {

@@ -1,9 +1,11 @@
 //! drm with locations in S3: the number of requests, and the treatment of keys that a service does
 //! not delete.
 
-use suite_tests::buckets::{BUCKET, go, served};
+use suite_tests::buckets::{BUCKET, go, served, text};
 use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
+use suite_tests::trees;
 
 /// Creates a server with that number of objects below `old/`, in directories of a hundred, and one
 /// object next to them.
@@ -130,4 +132,20 @@ fn awkward_keys_go() {
     }
     go(&server, 1, &["drm", "s3://data/old"]).expect(0);
     assert_eq!(server.keys_of(BUCKET), STAYS);
+}
+
+/// Checks that the age of an object is that of the file, as with the other tools.
+#[test]
+fn age_is_that_of_the_file() {
+    let server = served(Behaviour::default());
+    let work = Sandbox::new();
+    for name in ["old", "new"] {
+        trees::write(&work.source().join(name), b"x");
+    }
+    let time = std::time::SystemTime::now() - std::time::Duration::from_secs(9_000_000);
+    std::fs::File::open(work.source().join("old")).unwrap().set_modified(time).unwrap();
+    let from = work.source().join("");
+    go(&server, 1, &["dcp", "-p", text(&from), "s3://data/d"]).expect(0);
+    go(&server, 2, &["drm", "--max-age=90d", "s3://data/d"]).expect(0);
+    assert_eq!(server.keys_of("data"), ["d/old"]);
 }

@@ -186,8 +186,12 @@ impl Placing {
         if is_inside {
             return Some(Cause::TargetInside);
         }
-        let across =
-            resolver.overlap_across_hosts(&self.source.path, source.kind, &self.target_path);
+        let takes_part = |below: &[u8]| selection.admits_below(&join(walked, below), true);
+        let (from, to) = (&self.source.path, &self.target_path);
+        if self.is_directory && resolver.is_mounted_inside(from, to, takes_part) {
+            return Some(Cause::MountedInside);
+        }
+        let across = resolver.overlap_elsewhere(&self.source.path, source.kind, &self.target_path);
         // A directory may be copied into one above it.
         across.filter(|cause| *cause != Cause::SourceInside)
     }

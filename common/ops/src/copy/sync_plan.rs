@@ -141,5 +141,9 @@ fn refuse_overlap(
     if at_target.is_ok_and(|at_target| resolver.is_below(Side::Source, source, &at_target)) {
         return refuse(Cause::SourceInside);
     }
-    resolver.overlap_across_hosts(source, metadata.kind, target).map_or(Ok(()), refuse)
+    let takes_part = |below: &[u8]| selection.admits_below(below, true);
+    if metadata.kind == Kind::Directory && resolver.is_mounted_inside(source, target, takes_part) {
+        return refuse(Cause::MountedInside);
+    }
+    resolver.overlap_elsewhere(source, metadata.kind, target).map_or(Ok(()), refuse)
 }

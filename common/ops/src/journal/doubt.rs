@@ -2,8 +2,9 @@
 //! node crashes, such a file may have its name, size and modification time but not its content.
 //!
 //! Each rank syncs its target now and then, and records until when its files are safe. Files
-//! changed later are in doubt, unless the job ended in order, which it does with a sync. The next
-//! job compares the content of files in doubt instead of trusting their metadata.
+//! changed later are in doubt. A job that ended in order has synced all; then files are in doubt
+//! that somebody has changed since. The next job compares the content of files in doubt instead of
+//! trusting their metadata.
 
 use serde::{Deserialize, Serialize};
 

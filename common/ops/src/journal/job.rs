@@ -3,6 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +192,19 @@ pub struct MadeTarget {
     pub inode: u64,
     /// The birth time of the directory, where the file system records it.
     pub born: Option<Time>,
+}
+
+impl MadeTarget {
+    /// Returns the identification of the directory at a path, if one is there.
+    pub fn at(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok().filter(Metadata::is_dir)?;
+        let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        let born = born.map(|since| Time {
+            seconds: since.as_secs() as i64,
+            nanoseconds: since.subsec_nanos(),
+        });
+        Some(Self { inode: metadata.ino(), born })
+    }
 }
 
 #[cfg(test)]

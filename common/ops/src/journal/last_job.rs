@@ -17,6 +17,8 @@ pub(super) struct LastJob {
     synced: Vec<Time>,
     /// The time of the last sync in the log that is being read.
     of_log: Option<Time>,
+    /// The latest time at which a rank that ended in order had changed something.
+    left: Option<Time>,
 }
 
 impl LastJob {
@@ -27,6 +29,7 @@ impl LastJob {
             Record::Started { at } => self.started = Some(*at),
             Record::Syncing { ranks } => self.ranks = *ranks,
             Record::Synced { until } => self.of_log = Some(*until),
+            Record::Left { at } => self.left = self.left.max(Some(*at)),
             _ => {}
         }
     }
@@ -36,17 +39,23 @@ impl LastJob {
         self.synced.extend(self.of_log.take());
     }
 
-    /// Returns the present doubts. `began` is the beginning of the first of the jobs, for jobs of
-    /// an older version that have not synced. Where the log of any rank is missing, everything
-    /// since the last job's beginning is in doubt.
+    /// Returns the present doubts: about what a node may have lost, and about what was changed by
+    /// others after all ranks had ended in order. `began` is the beginning of the first of the
+    /// jobs, for jobs of an older version that have not synced. Where the log of any rank is
+    /// missing, everything since the last job's beginning is in doubt.
     pub fn doubts(self, began: Option<Time>, now: Time) -> Vec<Doubt> {
-        let Self { mut doubts, started, ranks, synced, .. } = self;
+        let Self { mut doubts, started, ranks, synced, left, .. } = self;
         let all_have_logs = ranks > 0 && synced.len() == ranks as usize;
         let least = synced.into_iter().min().filter(|_| all_have_logs);
         let size_bytes_max = if started.is_some() { UNSYNCED_BYTES_MAX } else { u64::MAX };
         let from = least.or(started.or(began).map(early));
-        if let Some(from) = from.filter(|from| *from != FOR_GOOD) {
-            doubts.push(Doubt { from, until: late(now), size_bytes_max });
+        let until = late(now);
+        match (from, left) {
+            (Some(FOR_GOOD), Some(from)) => {
+                doubts.push(Doubt { from, until, size_bytes_max: u64::MAX });
+            }
+            (None | Some(FOR_GOOD), _) => {}
+            (Some(from), _) => doubts.push(Doubt { from, until, size_bytes_max }),
         }
         doubts
     }
@@ -102,6 +111,17 @@ mod tests {
         let old = Doubt { from: at(1), until: at(2), size_bytes_max: 3 };
         job.add(&Record::Doubtful(old));
         assert_eq!(job.doubts(None, at(20_000)), [old]);
+    }
+
+    #[test]
+    fn what_was_changed_after_a_job_that_ended_in_order_is_in_doubt() {
+        let log = |at| {
+            let [syncing, synced] = synced(FOR_GOOD);
+            [syncing, Record::Left { at }, synced]
+        };
+        let doubts = last_job(&[&log(at(10_060)), &log(at(10_030))]).doubts(None, at(20_000));
+        let [doubt] = doubts[..] else { panic!("{doubts:?}") };
+        assert!(!doubt.covers(at(10_059), 5) && doubt.covers(at(10_061), u64::MAX));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(super) enum Record {
     Made { directory: TargetFile },
     /// A multipart upload for that file is about to be initiated.
     Intended { file: TargetFile, at: Time },
+    /// The rank, at the end of its job, has changed nothing later than at that time.
+    Left { at: Time },
 }
 
 impl Record {
@@ -69,7 +71,8 @@ impl Record {
             | Self::Synced { .. }
             | Self::Doubtful(_)
             | Self::Made { .. }
-            | Self::Intended { .. } => None,
+            | Self::Intended { .. }
+            | Self::Left { .. } => None,
         }
     }
 

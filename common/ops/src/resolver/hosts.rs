@@ -84,7 +84,9 @@ pub(super) fn add_sftp(
         sftp_remote::of_url(&url, options)?
     } else {
         let Some(name) = named_host(path) else { return Ok(false) };
-        let Some(remote) = OtherRemote::find(name, "sftp", &environment) else { return Ok(false) };
+        let Some(remote) = OtherRemote::find(name, "sftp", &environment::of_process) else {
+            return Ok(false);
+        };
         check_spelling(name, &path[name.len() + 1..]).map_err(|why| why.at(path))?;
         sftp_remote::of_remote(name, &remote, options)?
     };

@@ -1,89 +1,79 @@
 //! Overlap of a source and a target that are reached in different ways: a tree that is mounted here
-//! and named on another host, too, or on two hosts.
+//! and named on another host, too, or on two hosts; or objects behind two names of a service.
 
 use super::StoreResolver;
+use super::spot::Spot;
 use types::entry::Kind;
 use types::error::{Cause, Side};
-use types::operand::lineage::Lineage;
 use types::operand::placement::Given;
-
-/// The nearest directory that exists at or above a path.
-struct Nearest {
-    lineage: Lineage,
-    /// True if it is at the path itself.
-    is_it: bool,
-}
+use types::path::join;
 
 impl StoreResolver {
     /// Returns why a source of that type and a target are not to be used together, if they are the
-    /// same or one is inside the other although their paths are on different hosts. Paths of one
-    /// host are compared by device and inode instead.
-    pub fn overlap_across_hosts(&self, source: &[u8], kind: Kind, target: &[u8]) -> Option<Cause> {
-        if !self.are_on_different_hosts(source, target) {
-            return None;
+    /// same or one is inside the other although their paths are on different hosts or in different
+    /// services. Paths of one host or service are compared by device and inode instead.
+    pub fn overlap_elsewhere(&self, source: &[u8], kind: Kind, target: &[u8]) -> Option<Cause> {
+        match (self.objects(Side::Source, source), self.objects(Side::Target, target)) {
+            (Some((source, _)), Some((target, _))) => {
+                return target.overlap_with(&source, kind, self.discards_changes);
+            }
+            (None, None) => {}
+            _ => return None,
         }
-        if self.are_told_by_probe(source, target) {
-            return self.overlap_by_probe(source, kind, target);
-        }
-        if kind != Kind::Directory {
-            return self.is_same_name(source, target).then_some(Cause::SameFile);
-        }
-        let from = self.lineage(source)?;
-        let to = self.nearest(target)?;
-        if to.is_it && to.lineage.is_of_same(&from) {
-            Some(Cause::SameFile)
-        } else if to.lineage.is_below(&from) {
-            Some(Cause::TargetInside)
+        let (from, to) = (self.spot(source), self.spot(target));
+        if from.is_on_host_of(&to) {
+            None
+        } else if from.is_on_sftp() || to.is_on_sftp() {
+            self.overlap_by_probe(&from, kind, &to)
+        } else if kind == Kind::Directory {
+            overlap_of_directory(&from, &to)
         } else {
-            (to.is_it && from.is_below(&to.lineage)).then_some(Cause::SourceInside)
+            is_same_name(&from, &to).then_some(Cause::SameFile)
         }
     }
 
-    /// Returns whether two paths have one name in the same directory.
-    fn is_same_name(&self, source: &[u8], target: &[u8]) -> bool {
-        let (source, target) = (Given::new(source), Given::new(target));
-        let above = |given: &Given| self.lineage(&given.parent());
-        source.last_name.is_some()
-            && source.last_name == target.last_name
-            && above(&source).zip(above(&target)).is_some_and(|(one, other)| one.is_of_same(&other))
-    }
-
-    fn are_on_different_hosts(&self, source: &[u8], target: &[u8]) -> bool {
+    /// Returns whether a mount below the target shows a part of the source, at a path that both
+    /// have and that `takes_part`: the source would be changed there.
+    pub fn is_mounted_inside(
+        &self,
+        source: &[u8],
+        target: &[u8],
+        takes_part: impl Fn(&[u8]) -> bool,
+    ) -> bool {
         if self.is_object(Side::Source, source) || self.is_object(Side::Target, target) {
             return false;
         }
-        match [source, target].map(|path| self.hosts.of(path)) {
-            [None, None] => false,
-            [Some(source), Some(target)] => !std::ptr::eq(source.host, target.host),
-            _ => true,
+        let (from, to) = (self.spot(source), self.spot(target));
+        if !from.is_here() || !to.is_here() {
+            return false;
         }
-    }
-
-    fn lineage(&self, path: &[u8]) -> Option<Lineage> {
-        match self.hosts.of(path) {
-            Some(place) => place.host.lineage(place.below),
-            None => posix::lineage(&self.local(path)),
-        }
-    }
-
-    /// Goes up from a path that does not exist yet.
-    fn nearest(&self, path: &[u8]) -> Option<Nearest> {
-        let place = self.hosts.of(path);
-        let below = place.as_ref().map_or(path, |place| place.below);
-        let lineage = |at: &[u8]| match &place {
-            Some(place) => place.host.lineage(at),
-            None => posix::lineage(&self.local(at)),
+        let is_in_both = |below: &Vec<u8>| {
+            takes_part(below) && from.kind(&join(&from.path, below)) == Some(Kind::Directory)
         };
-        let mut at = below.to_vec();
-        loop {
-            if let Some(lineage) = lineage(&at) {
-                return Some(Nearest { lineage, is_it: at == below });
-            }
-            let parent = Given::local(&at).parent();
-            if parent == at {
-                return None;
-            }
-            at = parent;
-        }
+        posix::mounts_that_show(&from.path, &to.path).iter().any(is_in_both)
     }
+}
+
+/// Returns how a directory and a target are inside each other, from the directories above both.
+fn overlap_of_directory(source: &Spot<'_>, target: &Spot<'_>) -> Option<Cause> {
+    let from = source.lineage(&source.path)?;
+    let (to, below) = target.nearest(|at| target.lineage(at))?;
+    if below.is_empty() && to.is_of_same(&from) {
+        Some(Cause::SameFile)
+    } else if to.is_below(&from) {
+        Some(Cause::TargetInside)
+    } else {
+        (below.is_empty() && from.is_below(&to)).then_some(Cause::SourceInside)
+    }
+}
+
+/// Returns whether two paths have one name in the same directory.
+fn is_same_name(source: &Spot<'_>, target: &Spot<'_>) -> bool {
+    let (from, to) = (Given::local(&source.path), Given::local(&target.path));
+    let above = |spot: &Spot<'_>, given: &Given| spot.lineage(&given.parent());
+    from.last_name.is_some()
+        && from.last_name == to.last_name
+        && above(source, &from)
+            .zip(above(target, &to))
+            .is_some_and(|(one, other)| one.is_of_same(&other))
 }

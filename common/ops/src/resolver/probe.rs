@@ -5,80 +5,31 @@
 use std::ffi::CString;
 
 use super::StoreResolver;
-use super::hosts::Reached;
-use store::opening::{Need, OpenAs, Symlinks};
+use super::spot::Spot;
+use store::opening::{Need, OpenAs};
 use types::entry::{Attributes, Kind};
 use types::error::{Cause, Result, Side};
 use types::operand::placement::Given;
 use types::path::{join, parent};
 
-/// A path, and the host that it is on; `None` for this node.
-struct Spot<'p> {
-    host: Option<&'p Reached>,
-    head: Vec<u8>,
-    path: Vec<u8>,
-}
-
-impl Spot<'_> {
-    fn is_on_sftp(&self) -> bool {
-        matches!(self.host, Some(Reached::Sftp(_)))
-    }
-
-    fn kind(&self, path: &[u8]) -> Option<Kind> {
-        let found = match self.host {
-            Some(host) => host.stat(path, Symlinks::Follow),
-            None => posix::stat_path(path, Symlinks::Follow),
-        };
-        found.ok().map(|found| found.kind)
-    }
-
-    /// Returns the path of a directory without symbolic links.
-    fn real_directory(&self, path: &[u8]) -> Option<Vec<u8>> {
-        self.kind(path).filter(|kind| *kind == Kind::Directory)?;
-        match self.host {
-            Some(host) => host.real_path(path),
-            None => posix::real_path(path),
-        }
-    }
-
-    /// Returns the nearest directory at or above the path that exists, and what is below it.
-    fn nearest(&self) -> Option<(Vec<u8>, Vec<CString>)> {
-        let (mut at, mut below) = (self.path.clone(), Vec::new());
-        loop {
-            if let Some(real) = self.real_directory(&at) {
-                return Some((real, below));
-            }
-            let given = Given::local(&at);
-            below.insert(0, CString::new(given.last_name.clone()?).ok()?);
-            at = given.parent();
-        }
-    }
-}
-
 impl StoreResolver {
-    /// Returns whether one of two paths is on an SFTP server.
-    pub(super) fn are_told_by_probe(&self, source: &[u8], target: &[u8]) -> bool {
-        self.spot(source).is_on_sftp() || self.spot(target).is_on_sftp()
-    }
-
     /// Returns why a source and a target are not to be used together, if they turn out to be the
     /// same or one inside the other. A target that nothing can be made in has no answer, and a dry
     /// run makes nothing.
     pub(super) fn overlap_by_probe(
         &self,
-        source: &[u8],
+        from: &Spot<'_>,
         kind: Kind,
-        target: &[u8],
+        to: &Spot<'_>,
     ) -> Option<Cause> {
-        let (from, to) = (self.spot(source), self.spot(target));
+        if self.discards_changes {
+            return None;
+        }
         let given = Given::local(&from.path);
         let is_directory = kind == Kind::Directory;
         let directory = if is_directory { from.path.clone() } else { given.parent() };
         let directory = from.real_directory(&directory)?;
-        let (nearest, below) = to.nearest()?;
-        if self.discards_changes {
-            return None;
-        }
+        let (nearest, below) = to.nearest(|at| to.real_directory(at))?;
         let mut probe = self.probe(&[&to.head[..], &nearest].concat()).ok()?;
         // Others may work in a directory above that of the target.
         probe.before = probe.before.filter(|_| below.is_empty() || !is_directory);
@@ -98,16 +49,6 @@ impl StoreResolver {
         };
         probe.end();
         cause
-    }
-
-    fn spot<'p>(&'p self, given: &'p [u8]) -> Spot<'p> {
-        match self.hosts.of(given) {
-            Some(place) => {
-                let (head, path) = (place.head.clone(), place.below.to_vec());
-                Spot { host: Some(place.host), head, path }
-            }
-            None => Spot { host: None, head: Vec::new(), path: self.local(given).into_owned() },
-        }
     }
 
     fn probe(&self, directory: &[u8]) -> Result<Probe> {

@@ -11,7 +11,7 @@ use aws_sdk_s3::config::endpoint::{
 use aws_smithy_types::Document;
 use aws_smithy_types::endpoint::Endpoint;
 
-use crate::client::service::wait_for;
+use crate::client::runtime::wait_for;
 use crate::config::settings::Settings;
 
 /// An endpoint resolver that applies the service's rules to the bucket alone, so that the client's

@@ -22,8 +22,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::client::attempts::TOO_MANY_REQUESTS;
-use crate::client::http::read_latin1;
-use crate::read::object::Bucket;
+use crate::client::endpoint::Route;
+use crate::client::latin1::read_latin1;
 
 /// The status of a service that lacks a feature (RFC 9110, section 15.6.2).
 const NOT_IMPLEMENTED: u16 = 501;
@@ -49,16 +49,14 @@ pub(crate) enum Verdict {
 }
 
 impl Request {
-    /// Builds a request with the headers that have a value. Returns `None` where the service needs
-    /// more than a URL and a plain signature, or a value is no valid header; then the client must
-    /// send it.
+    /// Builds a request with the headers that have a value, for an object that this route leads
+    /// to. Returns `None` where a value is no valid header; then the client must send it.
     pub fn new<'h>(
-        bucket: &Bucket,
+        route: &Route,
         (method, key): (Method, &str),
         headers: impl IntoIterator<Item = (&'h str, Option<&'h str>)>,
         content: Bytes,
     ) -> Option<Self> {
-        let route = bucket.route()?;
         let user_agent = ("user-agent", Some(USER_AGENT));
         let mut request = http::Request::builder().method(method).uri(address(&route.url, key));
         for (name, value) in headers.into_iter().chain([user_agent]) {

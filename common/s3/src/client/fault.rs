@@ -47,6 +47,15 @@ where
     (cause, is_news.then_some(details))
 }
 
+/// Returns whether an error may mean that the service does not implement a checksum.
+pub(crate) fn is_refusal(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Service(ServiceFault::Status(400 | 405 | 411 | 415))
+            | Cause::System(libc::EOPNOTSUPP)
+    )
+}
+
 /// Returns the name of the S3 operation that has this type of errors, such as `ListObjectsV2`.
 fn operation<E>() -> Option<String> {
     let name = std::any::type_name::<E>().rsplit("::").next()?;

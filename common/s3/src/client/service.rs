@@ -31,11 +31,13 @@ use crate::client::endpoint::{ByBucket, Routes};
 use crate::client::fast_path::{Request, Verdict};
 use crate::client::fault;
 use crate::client::http;
-use crate::client::http::{Proxies, TrustError, Wire};
+use crate::client::http::{Proxies, Wire};
 use crate::client::limiter::ConcurrencyLimiter;
 use crate::client::liveness::Liveness;
 use crate::client::redirect::Redirects;
+use crate::client::runtime::wait_for;
 use crate::client::signing::{SharedSigning, Signing};
+use crate::client::trust::TrustError;
 use crate::client::whole::WholeAnswers;
 use crate::config::environment;
 use crate::config::settings::{Credentials, Settings};
@@ -77,7 +79,6 @@ pub(crate) type Proven<T> = std::result::Result<T, ServiceFault>;
 
 thread_local! {
     static CLIENTS: RefCell<HashMap<u64, Line>> = RefCell::new(HashMap::new());
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = const { OnceLock::new() };
 }
 
 /// A thread's connection to a service.
@@ -111,7 +112,7 @@ async fn told_to_stop() {
 
 fn shown(settings: &Settings) -> String {
     let (endpoint, address) = (settings.shown_endpoint(), settings.address());
-    match Proxies::of(&address, &environment).shown(&address) {
+    match Proxies::of(&address, &environment::of_process).shown(&address) {
         Some(proxy) => format!("{endpoint}, by way of the proxy {proxy}"),
         None => endpoint,
     }
@@ -122,19 +123,6 @@ fn shown(settings: &Settings) -> String {
 fn given_up(op: Op, cause: Cause) -> Error {
     let details = Details { message: Some(cause.to_string()), ..Details::default() };
     op.failed(Cause::Service(ServiceFault::GivenUp)).with(Some(details))
-}
-
-/// Runs a future to completion on this thread.
-pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
-    RUNTIME.with(|runtime| {
-        let runtime = runtime.get_or_init(|| {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime needs three descriptors, for which the job's limits leave room")
-        });
-        runtime.block_on(future)
-    })
 }
 
 impl Service {
@@ -331,7 +319,7 @@ impl Service {
         let waits = HttpConnectorSettings::builder()
             .connect_timeout(limits::S3_CONNECT_WAIT)
             .read_timeout(limits::S3_ANSWER_WAIT);
-        let proxies = Proxies::of(&settings.address(), &environment);
+        let proxies = Proxies::of(&settings.address(), &environment::of_process);
         let ca_bundle = settings.ca_bundle.as_ref();
         let connections = http::pooled(ca_bundle, (wire, proxies), waits.build())?;
         Ok(answers::checked(connections, &self.liveness))

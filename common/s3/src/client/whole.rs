@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserialization
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::body::SdkBody;
 
-use crate::client::http::read_latin1;
+use crate::client::latin1::read_latin1;
 use body::Proved;
 pub(crate) use body::bounded;
 use document::Document;

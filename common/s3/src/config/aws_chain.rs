@@ -1,7 +1,6 @@
 //! Settings from AWS's configuration: the credentials, region and endpoint that AWS's own tools
 //! would find (<https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html>).
 
-use std::fmt;
 use std::time::UNIX_EPOCH;
 
 use aws_config::ecs::EcsCredentialsProvider;
@@ -21,10 +20,13 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::client::http;
-use crate::client::http::{Proxies, TrustError};
-use crate::config::aws_profile::{Profile, variable};
+use crate::client::http::Proxies;
+use crate::client::trust;
+use crate::client::trust::TrustError;
+use crate::config::aws_profile::Profile;
+use crate::config::credentials_fault::{CredentialsFault, Origin};
+use crate::config::environment::{Environment, variable};
 use crate::config::error::SettingsError;
-use crate::config::rclone_conf::Environment;
 use crate::config::settings::{CaBundle, Chain, Credentials, PathStyle, Secret};
 use types::limits::{CREDENTIALS_WAIT, INSTANCE_METADATA_WAIT};
 
@@ -80,7 +82,7 @@ impl<'s> Search<'s> {
         let named = selected.clone().or_else(|| variable(environment, "AWS_PROFILE"));
         let name = named.unwrap_or_else(|| "default".to_owned());
         let profile = Profile::load(&name, files.as_ref()).await;
-        let ca_bundle = http::ca_bundle(environment, profile.ca_bundle());
+        let ca_bundle = trust::ca_bundle(environment, profile.ca_bundle());
         let proxies = Proxies::of("https://amazonaws.com", environment);
         let client = |proxies| http::client(ca_bundle.as_ref(), proxies);
         let (http, direct) = (client(proxies)?, client(Proxies::None)?);
@@ -244,54 +246,6 @@ impl<'s> Search<'s> {
     }
 }
 
-/// Place where credentials were looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Profile that is named by an option or a remote.
-    Profile(String),
-    /// Variables, default profile and roles.
-    Configuration,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Profile(name) => write!(f, "AWS's profile \"{name}\""),
-            Self::Configuration => f.write_str("AWS's configuration"),
-        }
-    }
-}
-
-/// Reason why there are no credentials. Missing ones get advice; failed ones get their causes.
-#[derive(Debug, thiserror::Error)]
-pub enum CredentialsFault {
-    /// The named profile does not exist, or has no credentials.
-    #[error(
-        "AWS's profile \"{0}\" is not there or has no credentials; see ~/.aws/config and \
-         ~/.aws/credentials (or AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
-    )]
-    Profile(String),
-    /// Credentials are in no place where AWS's own tools look.
-    #[error(
-        "no credentials for S3: neither AWS_ACCESS_KEY_ID, nor the profile (AWS_PROFILE, ~/.aws), \
-         nor a web identity, nor the role of a container or an instance; set AWS_ACCESS_KEY_ID and \
-         AWS_SECRET_ACCESS_KEY, give --s3-profile, or --s3-no-sign-request for a public bucket, or \
-         name an rclone remote"
-    )]
-    Nowhere,
-    /// No answer came in time.
-    #[error("credentials of {0}: none in {seconds} s", seconds = CREDENTIALS_WAIT.as_secs())]
-    Late(Origin),
-    /// Looking for them failed.
-    #[error("credentials of {origin}: {}", with_causes(source))]
-    Failed {
-        /// Place where they were looked for.
-        origin: Origin,
-        /// Error of the provider.
-        source: CredentialsError,
-    },
-}
-
 /// The provider of the instance role's credentials, asked last. Many networks route the metadata
 /// service's address (169.254.169.254) elsewhere, so any failure there only means that there is no
 /// role.
@@ -307,21 +261,6 @@ impl ProvideCredentials for LastResort {
             self.0.provide_credentials().await.map_err(CredentialsError::not_loaded)
         })
     }
-}
-
-/// Joins an error and its causes into one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut parts: Vec<String> = Vec::new();
-    for cause in causes {
-        let words: Vec<_> = cause.to_string().split_whitespace().map(str::to_owned).collect();
-        let words = words.join(" ");
-        // Some errors repeat the text of their cause.
-        if !parts.iter().any(|part| part.contains(&words)) {
-            parts.push(words);
-        }
-    }
-    parts.join(": ")
 }
 
 /// The choice between signed and anonymous requests.

@@ -7,8 +7,8 @@ use aws_runtime::env_config::section::EnvConfigSections;
 use aws_runtime::env_config::source;
 use aws_types::os_shim_internal::{Env, Fs};
 
+use crate::config::environment::{Environment, variable};
 use crate::config::error::SettingsError;
-use crate::config::rclone_conf::Environment;
 use crate::config::settings::PathStyle;
 
 /// A profile of AWS's configuration, empty where the files have none of that name.
@@ -16,11 +16,6 @@ use crate::config::settings::PathStyle;
 pub struct Profile {
     sections: Option<EnvConfigSections>,
     name: String,
-}
-
-/// Returns the value of an environment variable, treating an empty one as unset.
-pub fn variable(environment: Environment<'_>, name: &str) -> Option<String> {
-    environment(name).filter(|value| !value.is_empty())
 }
 
 impl Profile {

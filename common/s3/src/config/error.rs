@@ -5,7 +5,7 @@ use types::path::escaped;
 
 use crate::config::rclone_conf::RemoteError;
 #[cfg(feature = "client")]
-use crate::{client::http::TrustError, config::aws_chain::CredentialsFault};
+use crate::{client::trust::TrustError, config::credentials_fault::CredentialsFault};
 
 /// Reason why the settings of a location cannot be used, with advice for the user.
 #[derive(Debug, thiserror::Error)]

@@ -14,12 +14,10 @@ use std::cell::OnceCell;
 pub use self::error::RemoteError;
 use self::ini::Ini;
 use crate::config::config_file;
+use crate::config::environment::Environment;
 use crate::config::settings::{Chain, CopyTags, Credentials, ObjectOptions, Secret};
 use types::limits::S3_PART_BYTES_MIN;
 use types::path::escaped;
-
-/// Access to the user's environment: a function from a variable's name to its value.
-pub type Environment<'e> = &'e (dyn Fn(&str) -> Option<String> + Sync);
 
 /// A remote of type `s3`.
 #[derive(Debug, Clone, PartialEq, Eq)]

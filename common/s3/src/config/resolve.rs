@@ -2,9 +2,9 @@
 //! for all ranks, so that configuration files are read and the credential service is asked once,
 //! however many ranks there are.
 
-use crate::client::http;
+use crate::client::trust;
 use crate::config::aws_chain::{Found, Search, Signing};
-use crate::config::environment;
+use crate::config::environment::{self, Environment};
 use crate::config::error::SettingsError;
 use crate::config::rclone_conf;
 use crate::config::rclone_conf::{Login, Remote};
@@ -30,7 +30,9 @@ pub fn resolve(
     options: &S3Options,
 ) -> Result<Settings, SettingsError> {
     let settings = match &location.service {
-        ServiceName::Remote(name) => of_remote(rclone_conf::remote(name, &environment)?)?,
+        ServiceName::Remote(name) => {
+            of_remote(rclone_conf::remote(name, &environment::of_process)?)?
+        }
         ServiceName::S3 => of_aws(side, options)?,
     };
     with_options(settings, side, options).map_err(|error| error.at(location))
@@ -43,7 +45,7 @@ pub fn resolve(
 pub async fn renew(settings: &Settings) -> Result<Credentials, SettingsError> {
     match &settings.renewal {
         Renewal::Never => Ok(settings.credentials.clone()),
-        Renewal::Chain(chain) => Search::open(chain, &environment).await?.renew().await,
+        Renewal::Chain(chain) => Search::open(chain, &environment::of_process).await?.renew().await,
     }
 }
 
@@ -80,7 +82,7 @@ fn of_remote(remote: Remote) -> Result<Settings, SettingsError> {
     };
     Ok(Settings {
         path_style: remote.path_style,
-        ca_bundle: http::ca_bundle_of_rclone(&environment),
+        ca_bundle: trust::ca_bundle_of_rclone(&environment::of_process),
         use_dual_stack: remote.use_dual_stack,
         part_bytes: remote.part_bytes,
         upload_cutoff_bytes: remote.upload_cutoff_bytes,
@@ -141,7 +143,7 @@ fn with_options(
     if let Some(url) = &settings.endpoint_url {
         check_endpoint(url)?;
     }
-    http::tls_context(settings.ca_bundle.as_ref())?;
+    trust::tls_context(settings.ca_bundle.as_ref())?;
     Ok(Settings {
         endpoint_url: settings.endpoint_url.map(with_slash),
         path_style: options.path_style.is_on(|| settings.path_style),
@@ -159,7 +161,7 @@ fn with_options(
         sign_payload: options.sign_payload,
         directory_markers: options.directory_markers.unwrap_or(settings.directory_markers),
         opaque_etags: options.opaque_etags,
-        attempts_max: attempts_max(&environment)?,
+        attempts_max: attempts_max(&environment::of_process)?,
         ..settings
     })
 }
@@ -168,7 +170,7 @@ fn with_options(
 ///
 /// # Errors
 /// Fails if the value is not a number from 1 on.
-fn attempts_max(environment: rclone_conf::Environment<'_>) -> Result<Option<u32>, SettingsError> {
+fn attempts_max(environment: Environment<'_>) -> Result<Option<u32>, SettingsError> {
     let Some(text) = environment("AWS_MAX_ATTEMPTS").filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
@@ -180,8 +182,9 @@ fn attempts_max(environment: rclone_conf::Environment<'_>) -> Result<Option<u32>
 fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, SettingsError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(SettingsError::Runtime)?;
-    let found = runtime
-        .block_on(async { Search::open(chain, &environment).await?.look(region, signing).await });
+    let found = runtime.block_on(async {
+        Search::open(chain, &environment::of_process).await?.look(region, signing).await
+    });
     // A DNS lookup may still be under way on a blocking thread; waiting for it would delay the
     // error.
     runtime.shutdown_background();

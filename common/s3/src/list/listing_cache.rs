@@ -164,10 +164,10 @@ impl Index {
             names.awaited.remove(&after);
             self.arrived.notify_all();
             match page {
-                Ok(page) => names.windows.add(after, &page),
+                Ok(page) if page.shows_order() => names.windows.add(after, &page),
                 // Some services list from the beginning only. The name is asked for alone, which
                 // shows any other error.
-                Err(_) => names.windows.give_up(),
+                _ => names.windows.give_up(),
             }
             return Ok(names.find(&key, name).unwrap_or(Found::Unknown));
         }
@@ -233,9 +233,10 @@ impl Names {
     /// Adds the names of a page.
     fn take(&mut self, page: &Page) -> Result<()> {
         self.pages += 1;
-        if self.pages == 1 {
-            // Without names, the first page does not show the order.
+        if self.pages == 1 && page.shows_order() {
             self.windows.add(String::new(), page);
+        } else if self.pages == 1 {
+            self.windows.give_up();
         }
         self.next = self.circle.pass(page.next.clone())?;
         for (name, hint) in names_of(page) {

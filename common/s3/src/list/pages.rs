@@ -8,7 +8,7 @@ use crate::list::key::checked_name;
 use crate::read::object::Bucket;
 use types::entry::{Hint, Listed};
 use types::error::{Cause, Error, Op, Result};
-use types::limits::S3_PAGE_KEYS;
+use types::limits::{S3_PAGE_KEYS, S3_SUBTREES_KEYS_MIN};
 use types::object::key_range::NamePage;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::RCLONE_LINK_SUFFIX;
@@ -325,6 +325,12 @@ impl Page {
         }
         page.names = NamePage::new(objects, directories);
         Ok(page)
+    }
+
+    /// Returns whether the page can show the order of the listing: it is the last one, or has so
+    /// many names that they are not in order by chance.
+    pub fn shows_order(&self) -> bool {
+        self.next.is_none() || self.names.names().len() >= S3_SUBTREES_KEYS_MIN
     }
 
     /// Strips the prefix from keys, and sets the marker and the keys outside the prefix apart.

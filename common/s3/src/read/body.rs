@@ -13,7 +13,8 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::client::fast_path::Request;
-use crate::client::service::{Proven, is_unproven, wait_for};
+use crate::client::runtime::wait_for;
+use crate::client::service::{Proven, is_unproven};
 use crate::read::object::{BODY_WAIT, Bucket, Head, condition, opaque, some_etag};
 use host::transfers::LargeTransfer;
 use store::{Checksums, ObjectAddress, SourceFile};
@@ -189,7 +190,9 @@ impl Bucket {
         let payer = self.payer();
         let headers =
             [CHECKSUM_MODE, ("x-amz-request-payer", payer.as_ref().map(RequestPayer::as_str))];
-        let request = Request::new(self, (Method::GET, key), headers, Bytes::new());
+        let request = self
+            .route()
+            .and_then(|route| Request::new(&route, (Method::GET, key), headers, Bytes::new()));
         let read = |answer: HttpResponse| {
             let (head, length) = self.head_of_answer(key, &answer, listed_bytes)?;
             Ok((head, length, ByteStream::new(answer.into_body())))

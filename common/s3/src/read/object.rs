@@ -16,9 +16,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::Headers;
 
 use crate::client::endpoint::Route;
+use crate::client::fault::is_refusal;
 use crate::client::service::{Proven, Service};
 use crate::list::listing_cache::ListingCache;
-use crate::write::upload::is_refusal;
 use types::content::crc64::{Crc64, from_base64};
 use types::content::etag::Etag;
 use types::entry::{Hint, Kind, Listed, Metadata, Time};

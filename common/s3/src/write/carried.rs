@@ -3,55 +3,15 @@
 //! gets the defaults.
 
 use aws_sdk_s3::operation::get_object_acl::GetObjectAclOutput;
-use aws_sdk_s3::types::{Grant, Permission, Tag, TaggingDirective};
+use aws_sdk_s3::types::{Grant, Permission, Tag};
 
 use crate::config::settings::CopyTags;
 use crate::read::object::Bucket;
 use crate::write::fields::NewObject;
+use crate::write::tags_and_grants::{Grants, Tags};
 use store::ObjectAddress;
 use types::error::{Cause, Op, Result};
 use types::service::ServiceFault;
-
-/// The tags of a copy.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum Tags {
-    /// The copy gets the tags of its source where the service copies it in one request, and none
-    /// otherwise.
-    #[default]
-    AsTheService,
-    /// The copy gets no tags.
-    Dropped,
-    /// The copy gets these tags, in the encoding of the `x-amz-tagging` header.
-    These(String),
-}
-
-/// The grants of an object's access control list, in the encoding of the `x-amz-grant-…` headers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Grants {
-    /// The grantees with all permissions.
-    pub full_control: Option<String>,
-    /// The grantees that may read the object.
-    pub read: Option<String>,
-    /// The grantees that may read the access control list.
-    pub read_acp: Option<String>,
-    /// The grantees that may write the access control list.
-    pub write_acp: Option<String>,
-}
-
-impl Tags {
-    /// Returns the tagging directive of a request that copies in one piece.
-    pub fn directive(&self) -> Option<TaggingDirective> {
-        (*self != Self::AsTheService).then_some(TaggingDirective::Replace)
-    }
-
-    /// Returns the header with the tags of a new upload.
-    pub fn header(&self) -> Option<String> {
-        match self {
-            Self::These(tags) => Some(tags.clone()),
-            Self::AsTheService | Self::Dropped => None,
-        }
-    }
-}
 
 impl Bucket {
     /// Lets the service copy a whole object. Returns true if the copy lacks the tags, because this
@@ -224,7 +184,5 @@ mod tests {
     fn tags_are_one_header() {
         let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build().unwrap();
         assert_eq!(as_header(&[tag("a b", "c&d"), tag("e", "")]), "a%20b=c%26d&e=");
-        assert_eq!(Tags::AsTheService.directive(), None);
-        assert_eq!(Tags::Dropped.directive(), Some(TaggingDirective::Replace));
     }
 }

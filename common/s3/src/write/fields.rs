@@ -8,8 +8,8 @@ use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 
 use crate::config::settings::ObjectOptions;
 use crate::read::object::Bucket;
-use crate::write::carried::{Grants, Tags};
 use crate::write::content_type;
+use crate::write::tags_and_grants::{Grants, Tags};
 use types::entry::{Attributes, Kind, Owner, Preserved, Time, Times};
 use types::object::header_text;
 use types::object::headers::{ObjectHeaders, Storage};

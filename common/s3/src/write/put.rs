@@ -16,10 +16,10 @@ use md5::{Digest, Md5};
 
 use crate::client::capabilities::Check;
 use crate::client::fast_path::Request;
+use crate::client::fault::is_refusal;
 use crate::client::service::Proven;
 use crate::read::object::{Bucket, condition, opaque, some_etag};
 use crate::write::fields::{NewObject, with_headers};
-use crate::write::upload::is_refusal;
 use store::{ObjectAddress, Receipt, Sender};
 use types::content::chunk::Extent;
 use types::content::crc64::{Crc64, crc32c, crc32c_to_base64};
@@ -214,6 +214,7 @@ impl Bucket {
         if self.service.settings.sign_payload {
             return None;
         }
+        let route = self.route()?;
         let (payer, encoding, md5) = (self.payer(), new.headers.own_encoding(), content.md5());
         let expires = new.expires().and_then(|time| time.fmt(DateTimeFormat::HttpDate).ok());
         let user: Vec<_> =
@@ -237,7 +238,7 @@ impl Bucket {
         ];
         let user = user.iter().map(|(name, value)| (&**name, Some(&***value)));
         let headers = headers.into_iter().chain(user);
-        Request::new(self, (Method::PUT, &new.key), headers, content.bytes.clone())
+        Request::new(&route, (Method::PUT, &new.key), headers, content.bytes.clone())
     }
 
     /// Stores an object by the S3 client, with all its retries.

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use aws_sdk_s3::operation::delete_objects::DeleteObjectsOutput;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
+use crate::client::fault::is_refusal;
 use crate::client::fault::of_code;
 use crate::client::service::Proven;
 use crate::read::object::Bucket;
-use crate::write::upload::is_refusal;
 use types::error::{Cause, Error, Op, Result};
 use types::limits::S3_DELETE_KEYS_MAX;
 use types::service::{Details, ServiceFault};

@@ -10,6 +10,7 @@ use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOut
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 
 use crate::client::capabilities::Check;
+use crate::client::fault::is_refusal;
 use crate::read::object::{Bucket, Head, some_etag};
 use crate::write::assembled::Assembled;
 use crate::write::blocks::Block;
@@ -446,12 +447,6 @@ fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<(String, boo
         let is_confirmed = algorithm.is_some() && answer.checksum_algorithm() == algorithm.as_ref();
         id.map(|id| (id.to_owned(), is_confirmed)).ok_or(ServiceFault::Protocol)
     })
-}
-
-/// Returns whether an error may mean that the service does not implement a checksum.
-pub(crate) fn is_refusal(cause: Cause) -> bool {
-    use types::service::ServiceFault::Status;
-    matches!(cause, Cause::Service(Status(400 | 405 | 411 | 415)) | Cause::System(libc::EOPNOTSUPP))
 }
 
 impl StagedFile for ObjectStaged {

@@ -13,11 +13,11 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, EncodingType, Multipart
 use serde::{Deserialize, Serialize};
 
 use crate::client::capabilities::Check;
+use crate::client::fault::is_refusal;
 use crate::list::pages::decoded;
 use crate::read::object::Bucket;
 use crate::write::fields::NewObject;
 use crate::write::put::{Content, Sent};
-use crate::write::upload::is_refusal;
 use types::content::parts::PARTS_MAX;
 use types::entry::Time;
 use types::error::{Cause, Op, Result};

@@ -71,10 +71,10 @@ fn try_open(
     (report, own): (&mut Option<StagedFile>, &mut Vec<(Vec<u8>, u64)>),
     reporter: &mut Reporter,
 ) -> Result<Option<StagedDirectory>, OutputError> {
-    let WalkRequest { list, report: page, input, named, .. } = request;
+    let WalkRequest { list, report: page, input, named, filters, .. } = request;
     let written: Vec<&[u8]> = list.iter().chain(page).map(Vec::as_slice).collect();
-    let read: Vec<Vec<u8>> = input.iter().cloned().chain(named.files()).collect();
-    outputs::check(&written, &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    let read: Vec<Vec<u8>> = input.iter().cloned().chain(outputs::inputs(named, filters)).collect();
+    outputs::check(&written, &read)?;
     let create = |path: &Vec<u8>| StagedFile::create(path);
     *report = page.as_ref().map(create).transpose()?;
     own.extend(report.iter().filter_map(StagedFile::own_entry));

@@ -59,9 +59,10 @@ pub fn quiet() -> CommonArgs {
 
 pub fn filters(exclude: Option<&str>) -> FilterArgs {
     FilterArgs {
-        rules: RuleArgs(
-            exclude.into_iter().map(|glob| Rule::exclude(glob.as_bytes().to_vec())).collect(),
-        ),
+        rules: RuleArgs {
+            list: exclude.into_iter().map(|glob| Rule::exclude(glob.as_bytes().to_vec())).collect(),
+            files: Vec::new(),
+        },
         min_size: None,
         max_size: None,
         min_age: None,

@@ -45,7 +45,7 @@ impl StripeChunks {
     }
 
     /// Returns the number of lanes that contain any bytes.
-    fn stripe_chunks(self, size_bytes: u64) -> u64 {
+    fn lanes(self, size_bytes: u64) -> u64 {
         self.row_bytes.min(size_bytes.max(1)).div_ceil(self.lane_bytes)
     }
 
@@ -55,10 +55,7 @@ impl StripeChunks {
 
     /// Returns all chunks of a file.
     pub fn whole(self, size_bytes: u64) -> ChunkRun {
-        ChunkRun {
-            first: 0,
-            end: self.stripe_chunks(size_bytes) * self.chunks_per_lane(size_bytes),
-        }
+        ChunkRun { first: 0, end: self.lanes(size_bytes) * self.chunks_per_lane(size_bytes) }
     }
 
     /// Returns the byte ranges of a chunk, in ascending order; none where the file's last row ends

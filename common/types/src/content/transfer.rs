@@ -136,7 +136,7 @@ pub enum Rewriting {
     /// Writes into a new file, which replaces the old one when it is complete.
     #[default]
     Beside,
-    /// Writes into the file itself (`--inplace`), so all of its hard links show the new content.
+    /// Writes into the file itself (`--inplace`), unless it has several hard links.
     InPlace,
 }
 

@@ -84,7 +84,7 @@ impl OwnedRecord {
     }
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
     /// Copies the entry and all its data.
     pub fn to_owned(&self) -> OwnedRecord {
         OwnedRecord {
@@ -109,6 +109,15 @@ impl Record<'_> {
                 let begin = borders.map(|(at, _)| at + 1).nth(depth - 1).unwrap_or(0);
                 &path[begin..]
             }
+        }
+    }
+
+    /// Returns the path that the entry was found from: the entry's own one at depth 0.
+    pub fn root(&self) -> &'a [u8] {
+        let path = trimmed(self.path);
+        match self.below_root().len() {
+            0 => path,
+            below => trimmed(&path[..path.len() - below]),
         }
     }
 

@@ -137,7 +137,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::client::service::wait_for;
+    use crate::client::runtime::wait_for;
 
     /// A body of pieces of one size, at once or never, and without end where the test asks for
     /// that.

@@ -1,0 +1,160 @@
+//! The directory below which the entries of a list are looked up.
+//!
+//! An entry is looked up by the part of its path that follows that directory. A copy of the listed
+//! directory has other paths: there, entries are looked up by their paths below the listed one,
+//! where the list was made of that directory alone.
+
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use serde::{Deserialize, Serialize};
+
+use super::as_path;
+use super::mfu::write::absolute_path;
+use types::listed::record::{OwnedRecord, trimmed};
+use types::operand::location::split;
+
+/// Directory below which entries are looked up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Paths of the directory: as it was given, from the root, and without symbolic links.
+    paths: Vec<Vec<u8>>,
+    /// Current directory, from which relative paths begin.
+    here: Vec<u8>,
+    /// Listed directory, of which the directory may be a copy.
+    copied: Option<Vec<u8>>,
+    /// Use of the entries.
+    entries_are: Entries,
+}
+
+/// Use of the entries that a list names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entries {
+    /// Entries are copied or compared.
+    Read,
+    /// Entries are deleted: a copy of the listed directory has nothing to do with the list.
+    Deleted,
+}
+
+impl Base {
+    /// Describes the directory at a path, given by the operator.
+    pub fn new(given: &[u8], entries_are: Entries) -> Self {
+        let here = std::env::current_dir().unwrap_or_default();
+        let here = here.as_os_str().as_bytes().to_vec();
+        let mut paths = vec![trimmed(given).to_vec()];
+        if is_local(given) {
+            let is_plain = given.split(|byte| *byte == b'/').all(|part| part != b"..");
+            paths.extend(is_plain.then(|| absolute_path(&here, given)));
+            let real = std::fs::canonicalize(as_path(given));
+            paths.extend(real.ok().map(|real| real.into_os_string().into_vec()));
+        }
+        Self { paths, here, copied: None, entries_are }
+    }
+
+    /// Adds the directory that the list was made of.
+    #[must_use]
+    pub(crate) fn of_copy(self, listed: &[u8]) -> Self {
+        let is_inside = self.paths.iter().any(|path| depth_below(path, listed).is_some());
+        let is_meant = match self.entries_are {
+            Entries::Read => true,
+            Entries::Deleted => self.ends_in(listed),
+        };
+        let copied = (is_meant && !is_inside).then(|| listed.to_vec());
+        Self { copied, ..self }
+    }
+
+    /// Returns whether a relative path is that of the directory, seen from another one.
+    fn ends_in(&self, listed: &[u8]) -> bool {
+        let tail = [b"/", listed].concat();
+        is_local(listed) && self.paths.iter().any(|path| path.ends_with(&tail))
+    }
+
+    /// Returns how many directories below this one an entry is; 0 for the directory itself, `None`
+    /// for an entry that is elsewhere.
+    pub(crate) fn depth(&self, entry: &OwnedRecord) -> Option<u32> {
+        let below = |path: &[u8]| self.paths.iter().find_map(|base| depth_below(path, base));
+        let is_relative = is_local(&entry.path) && !entry.path.starts_with(b"/");
+        let from_here = || is_relative.then(|| absolute_path(&self.here, &entry.path));
+        below(&entry.path).or_else(|| below(&from_here()?)).or_else(|| {
+            let is_copied = self.copied.as_deref() == Some(entry.view().root());
+            is_copied.then_some(entry.depth)
+        })
+    }
+}
+
+fn is_local(path: &[u8]) -> bool {
+    split(path).0.is_empty()
+}
+
+/// Returns the number of directories between an entry and a directory above it, 0 for that
+/// directory itself; `None` for an entry that is elsewhere.
+fn depth_below(path: &[u8], root: &[u8]) -> Option<u32> {
+    let (path, root) = (trimmed(path), trimmed(root));
+    let below = match root {
+        b"/" => path.strip_prefix(b"/")?,
+        root => match path.strip_prefix(root)? {
+            b"" => return Some(0),
+            below => below.strip_prefix(b"/")?,
+        },
+    };
+    let parts = below.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count();
+    u32::try_from(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::entry::{Kind, Metadata};
+    use types::listed::record::Record;
+
+    fn entry(path: &str, depth: u32) -> OwnedRecord {
+        let metadata = Metadata::of_kind(Kind::File);
+        let record = Record {
+            path: path.as_bytes(),
+            depth,
+            metadata: &metadata,
+            target: None,
+            user: None,
+            group: None,
+            crc64: None,
+            digest: None,
+        };
+        record.to_owned()
+    }
+
+    fn base(given: &str, entries_are: Entries, listed: &str) -> Base {
+        let base = Base { here: b"/data".to_vec(), ..Base::new(given.as_bytes(), entries_are) };
+        base.of_copy(listed.as_bytes())
+    }
+
+    #[test]
+    fn entries_are_below_the_directory_that_is_named() {
+        for entries_are in [Entries::Read, Entries::Deleted] {
+            let of = |given, listed, path, depth| {
+                base(given, entries_are, listed).depth(&entry(path, depth))
+            };
+            assert_eq!(of("w", "w", "w/a/f", 2), Some(2));
+            assert_eq!(of("w", "w/a", "w/a/f", 1), Some(2), "not w/f");
+            assert_eq!(of("w", "w/a/f", "w/a/f", 0), Some(2));
+            assert_eq!(of("w/a", "w", "w/a/f", 2), Some(1));
+            assert_eq!(of("w/a", "w", "w/f", 1), None, "not w/a/f");
+            assert_eq!(of("/data/w", "w", "w/f", 1), Some(1));
+            assert_eq!(of("/other/w", "w", "w/f", 1), Some(1), "listed from another directory");
+            assert_eq!(of("/other/w", "w", "v/f", 1), None);
+            assert_eq!(of("s3://b/p", "s3://b/p", "s3://b/p/k", 1), Some(1));
+            assert_eq!(of("s3://b/p", "s3://b/p", "s3://b/p2/k", 1), None);
+        }
+    }
+
+    #[test]
+    fn a_copy_of_what_was_listed_is_read_and_not_deleted() {
+        for (given, listed, path) in [
+            ("/copy", "/data/w", "/data/w/f"),
+            ("copy", "w", "w/f"),
+            ("s3://b/q", "s3://b/p", "s3://b/p/f"),
+        ] {
+            let depth = |entries_are| base(given, entries_are, listed).depth(&entry(path, 1));
+            assert_eq!(depth(Entries::Read), Some(1));
+            assert_eq!(depth(Entries::Deleted), None);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Overlap of a source and a target in one bucket that are reached in different ways: by two
+//! endpoints of a service, or with two accounts.
+
+use bytes::Bytes;
+
+use crate::list::pages::From;
+use crate::objects::ObjectStore;
+use crate::read::object::{Bucket, Head};
+use crate::write::fields::{Like, NewObject};
+use types::entry::{Attributes, Kind};
+use types::error::{Cause, Result};
+
+impl ObjectStore {
+    /// Returns why objects of `source` must not be copied to this store, if both turn out to be the
+    /// same, or one inside the other, although they are reached in different ways. Stores of one
+    /// service and account are compared by device and inode instead.
+    ///
+    /// Only buckets of one name are suspected, and only if both have the same object at the time of
+    /// its upload. Replicas have that, too: an object that is made here for a moment, and looked
+    /// for there, tells them apart. With `changes_nothing` none is made, and there is no answer.
+    pub fn overlap_with(&self, source: &Self, kind: Kind, changes_nothing: bool) -> Option<Cause> {
+        let cause = self.nesting(source).filter(|cause| {
+            let is_tree = kind == Kind::Directory;
+            is_tree || *cause == Cause::SameFile
+        })?;
+        let is_suspected = self.has_object_of(source).unwrap_or(false);
+        (is_suspected && !changes_nothing && self.shows_itself_in(source)).then_some(cause)
+    }
+
+    /// Returns how the keys of both stores overlap, if their buckets have one name.
+    fn nesting(&self, source: &Self) -> Option<Cause> {
+        let is_told_apart = self.bucket.device() == source.bucket.device();
+        if is_told_apart || self.bucket.name != source.bucket.name {
+            None
+        } else if self.prefix == source.prefix {
+            Some(Cause::SameFile)
+        } else if self.prefix.starts_with(&source.prefix) {
+            Some(Cause::TargetInside)
+        } else {
+            source.prefix.starts_with(&self.prefix).then_some(Cause::SourceInside)
+        }
+    }
+
+    /// Returns whether an object of the source, of those that may be in both stores, is the same in
+    /// both buckets.
+    fn has_object_of(&self, source: &Self) -> Result<bool> {
+        let inner = std::cmp::max_by_key(&self.prefix, &source.prefix, |prefix| prefix.len());
+        let page = source.bucket.key_page(inner, From::Start)?;
+        let key = match page.keys.first() {
+            Some((below, _)) => format!("{inner}{below}"),
+            None if page.marker.is_some() => inner.clone(),
+            None => source.key().to_owned(),
+        };
+        let seen = |head: Head| (head.etag, head.metadata.ctime);
+        Ok(seen(self.bucket.head(&key)?) == seen(source.bucket.head(&key)?))
+    }
+
+    /// Returns whether an object that is made in this store for a moment is in the bucket of the
+    /// source.
+    fn shows_itself_in(&self, source: &Self) -> bool {
+        let key = format!("{}.dcp.probe.{:016x}", self.prefix, fastrand::u64(..));
+        let is_made = put_empty(&self.bucket, &key).is_ok();
+        let is_shown = is_made && source.bucket.head(&key).is_ok();
+        if let Err(error) = self.bucket.remove(&key) {
+            tracing::debug!(%error, key, "a probe of the target is left");
+        }
+        is_shown
+    }
+}
+
+fn put_empty(bucket: &Bucket, key: &str) -> Result<()> {
+    let what = (Kind::File, 0);
+    let attributes = &Attributes::NONE;
+    let object = NewObject::new(bucket, key.to_owned(), what, None, attributes, Like::Nothing);
+    bucket.put_whole(&object, &Bytes::new()).map(|_| ())
+}
