@@ -68,7 +68,9 @@ pub(super) fn end(
     if is_stopped(session, &phase.0) {
         return;
     }
-    let (tasks, failure) = match moving.take_rest() {
+    let torn = gather(session.mail, &moving.torn_files());
+    let torn = broadcast(session.mail, torn.map(|all| all.into_iter().flatten().collect()));
+    let (tasks, failure) = match moving.take_rest(&torn) {
         Ok(tasks) => (tasks, None),
         Err(failure) => (Vec::new(), Some(failure)),
     };

@@ -420,8 +420,12 @@ impl Summary {
             }
             (_, Exit::Vanished) => format!("the source changed during the job (exit {code})"),
             _ => {
-                let all = human_count(totals.found.total().max(bad));
-                format!("{} of {all} failed (exit {code})", human_count(bad))
+                // Entries that were named and are not there are not among the found.
+                let all = totals.found.total();
+                let is_part = bad + totals.copied.total() <= all;
+                let of_all =
+                    if is_part { format!(" of {}", human_count(all)) } else { String::new() };
+                format!("{}{of_all} failed (exit {code})", human_count(bad))
             }
         };
         let ignored = match self.exit {

@@ -184,3 +184,27 @@ fn checksums_of_objects_are_stored_ones_or_of_their_content() {
     go(&server, 2, &["dwalk", "--checksum=md5", "-o", text(&list), "s3://data/s"]).expect(0);
     run(Command::new("md5sum").arg("-c").arg(&list).current_dir(&tree)).expect(1);
 }
+
+/// Checks that content that was damaged on its way has no checksum, where the service has stored
+/// one by which that shows.
+#[test]
+fn damaged_content_of_an_object_is_an_error() {
+    let work = Sandbox::new();
+    let (tree, list) = (work.source(), work.at("sums"));
+    for number in 0..6 {
+        trees::write(&tree.join(number.to_string()), &trees::noise(1000 + number));
+    }
+    let server = served(Behaviour::default());
+    go(&server, 1, &["dcp", "-q", text(&tree.join("")), "s3://data/s"]).expect(0);
+    server.behave(Behaviour { spoil_gets_every: 3, ..Behaviour::default() });
+    let words = ["dwalk", "--checksum", "md5", "-o", text(&list), "s3://data/s"];
+    let ended = go(&server, 2, &words).expect(23);
+    assert_eq!(ended.stderr.matches("s3://data/s/").count(), 2, "{}", ended.stderr);
+    let sums = fs::read_to_string(&list).unwrap();
+    assert_eq!(sums.lines().count(), 4 + 1, "{sums}");
+    for line in sums.lines().take(4) {
+        let (sum, name) = line.split_once("  ").unwrap();
+        let md5sum = run(Command::new("md5sum").arg(tree.join(name))).expect(0).stdout;
+        assert!(md5sum.starts_with(sum), "{name}");
+    }
+}

@@ -50,6 +50,7 @@ mod object_directories;
 mod object_faults;
 mod object_keys;
 mod object_metadata;
+mod object_moves;
 mod object_ranges;
 mod object_seeds;
 mod object_server;

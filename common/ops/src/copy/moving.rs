@@ -37,7 +37,13 @@ pub struct Moving<'c> {
     batch: Mutex<Batch>,
     /// Hard-linked files that stay linked, which are removed at the end.
     linked: Mutex<Batch>,
+    /// Files of which some name was not copied.
+    torn: Mutex<TornFiles>,
 }
+
+/// Hard-linked files, as root and inode number, of which some name was not copied. All names of
+/// such a file stay, so that another job can link them again.
+pub type TornFiles = BTreeSet<(u32, u64)>;
 
 /// Complete entries whose copies may not be on the storage yet.
 #[derive(Default)]
@@ -67,16 +73,32 @@ pub struct Complete {
 impl<'c> Moving<'c> {
     /// Creates the move of these roots, of which `removal` removes the sources.
     pub fn new(roots: &'c [CopyRoot], removal: &'c RemoveJob<'c>) -> Self {
-        let (batch, linked) = Default::default();
-        Self { roots, removal, batch, linked }
+        let (batch, linked, torn) = Default::default();
+        Self { roots, removal, batch, linked, torn }
     }
 
-    /// Takes out the entries that are not removed yet, as tasks.
+    /// Returns the files of which this rank has not copied some name.
+    pub fn torn_files(&self) -> TornFiles {
+        self.torn.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes out the entries that are not removed yet, as tasks, but for the files that some rank
+    /// has torn.
     ///
     /// # Errors
     /// Returns the failure to sync their copies; their sources then stay.
-    pub fn take_rest(&self) -> Result<Vec<RemoveTask>, Failure> {
-        let (mut rest, linked) = (take(&self.batch), take(&self.linked));
+    pub fn take_rest(&self, torn: &TornFiles) -> Result<Vec<RemoveTask>, Failure> {
+        let (mut rest, mut linked) = (take(&self.batch), take(&self.linked));
+        if !torn.is_empty() {
+            let is_torn = |root: u32, copied: &Copied| torn.contains(&(root, copied.inode()));
+            let all = std::mem::take(&mut linked.entries);
+            let mut stay = Packed::default();
+            for ((root, below), copied) in all.iter() {
+                let part = if is_torn(root, &copied) { &mut stay } else { &mut linked.entries };
+                part.add(root, &below, &copied);
+            }
+            self.removal.entries_stay(&stay);
+        }
         rest.add(linked);
         // Directories were created, too.
         rest.roots.extend(0..self.roots.len() as u32);
@@ -206,6 +228,18 @@ impl Context<'_, '_> {
     ) {
         if let Some(copied) = self.movable((dir_ref, name), read, preserved) {
             self.remove_later(&self.complete((dir_ref, name), (read, copied)));
+        }
+    }
+
+    /// Records that a name was not copied: if the file has others that are linked, those stay, too.
+    pub(super) fn has_failed(&self, dir_ref: &DirRef, name: &[u8]) {
+        let Some(moving) = self.env.moving else { return };
+        let Ok(name) = CString::new(name) else { return };
+        let dir = dir_ref.source_dir(&*self.env.root(dir_ref).source);
+        let Ok(found) = dir.and_then(|dir| dir.stat(&name)) else { return };
+        if found.links > 1 {
+            let mut torn = moving.torn.lock().unwrap_or_else(PoisonError::into_inner);
+            torn.insert((dir_ref.root(), found.inode));
         }
     }
 

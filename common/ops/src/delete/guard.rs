@@ -17,8 +17,11 @@ impl CompleteWalk {
     /// # Errors
     /// Returns a phrase that says why nothing may be deleted.
     pub fn prove(totals: &Tally) -> Result<Self, &'static str> {
-        if !totals.is_walk_complete() {
+        if totals.unread_directories > 0 {
             return Err("parts of the trees could not be read");
+        }
+        if !totals.is_walk_complete() {
+            return Err("the job ended before all was read");
         }
         if totals.failed > 0 {
             return Err("some entries failed");

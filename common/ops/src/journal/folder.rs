@@ -149,7 +149,8 @@ impl Refusal {
             return Self::new(dir, Exit::Unusable, format!("{error}; {WAY_OUT}"));
         }
         let is_gone = error.kind() == io::ErrorKind::NotFound;
-        Self { is_gone, ..Self::new(dir, Exit::Usage, error) }
+        let exit = if is_gone { Exit::Usage } else { Exit::Unusable };
+        Self { is_gone, ..Self::new(dir, exit, error) }
     }
 
     /// Builds the refusal for a location in which no journal can be created.

@@ -35,6 +35,11 @@ impl Copied {
         Self { kind: read.kind, version: read.version(), links: read.links }
     }
 
+    /// Returns the inode number of the entry.
+    pub(crate) fn inode(&self) -> u64 {
+        self.version.identity.inode
+    }
+
     /// True if the entry is still what was read. An object is identified by its key and ETag.
     fn is_unchanged(&self, now: &Metadata, is_object: bool) -> bool {
         let Version { identity, ctime } = self.version;

@@ -93,7 +93,7 @@ fn write_content(text: &mut String, compared: &Compared, method: Method) {
 
 /// How much content of objects was compared in which way.
 pub(super) fn write_objects(text: &mut String, compared: &Compared) {
-    write_volume(text, compared.checksum, "by CRC-64/NVME stored by the service");
+    write_volume(text, compared.checksum, "by CRC-64/NVME");
     write_volume(text, compared.etag, "by MD5, which is the service's ETag");
     write_volume(text, compared.downloaded, "by downloading");
 }

@@ -52,10 +52,18 @@ const JOURNAL: &[u8] = b".dcp-";
 /// Number of digits of a journal's number.
 const JOURNAL_DIGITS: usize = 16;
 
+/// Bytes of a target's name that are part of the name of its journal, which must not be longer than
+/// a name can be; the number tells journals apart.
+const JOURNAL_TARGET_BYTES_MAX: usize = 200;
+
 /// Returns the name of a journal beside a target of that name.
 pub fn journal_name(target: &str, number: u64) -> String {
-    let between = String::from_utf8_lossy(JOURNAL);
-    format!(".{target}{between}{number:0JOURNAL_DIGITS$x}")
+    let (between, head) = (String::from_utf8_lossy(JOURNAL), head_of(target));
+    format!(".{head}{between}{number:0JOURNAL_DIGITS$x}")
+}
+
+fn head_of(target: &str) -> &str {
+    &target[..target.floor_char_boundary(JOURNAL_TARGET_BYTES_MAX)]
 }
 
 /// Returns true for the name of a journal.
@@ -85,7 +93,8 @@ fn without_count(name: &[u8]) -> &[u8] {
 /// Returns true for the name of a journal of that target.
 pub fn is_journal_of(name: &[u8], target: &str) -> bool {
     let name = without_count(name);
-    let rest = name.strip_prefix(b".").and_then(|rest| rest.strip_prefix(target.as_bytes()));
+    let rest =
+        name.strip_prefix(b".").and_then(|rest| rest.strip_prefix(head_of(target).as_bytes()));
     is_journal_name(name) && rest.is_some_and(|rest| rest.len() == JOURNAL.len() + JOURNAL_DIGITS)
 }
 
@@ -104,6 +113,9 @@ mod tests {
                 !is_of_job(&name, job.wrapping_sub(4)) && !is_of_job(&name, job.wrapping_add(1))
             );
         }
+        let long = "\u{e9}".repeat(127);
+        let name = journal_name(&long, 7);
+        assert!(name.len() <= 255 - "-99".len() && is_journal_of(name.as_bytes(), &long));
         for name in [journal_name("t", 7), format!("{}-2", journal_name("t", 7))] {
             assert!(is_journal_name(name.as_bytes()) && is_journal_of(name.as_bytes(), "t"));
             assert!(!is_journal_of(name.as_bytes(), "u"));

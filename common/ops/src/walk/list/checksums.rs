@@ -5,6 +5,7 @@ use md5::Digest;
 use serde::{Deserialize, Serialize};
 
 use store::SourceFile;
+use types::content::crc64::Crc64Nvme;
 use types::content::hex::hex;
 use types::error::{Cause, Error, Op};
 use types::limits::BUFFER_BYTES;
@@ -71,21 +72,26 @@ fn of_digest<D: Digest>(
     Ok(hex(&digest.finalize()))
 }
 
+/// Reads a file. Its content must have the CRC-64/NVME that its store has recorded, if any.
 fn read_to_end(
     file: &dyn SourceFile,
     buffer: &mut [u8],
     is_stopped: &dyn Fn() -> bool,
     mut each: impl FnMut(&[u8]),
 ) -> Result<(), Error> {
+    let mut stored = file.crc64().map(|expected| (expected, Crc64Nvme::new()));
     let mut at = 0;
     while !is_stopped() {
-        match file.read_at(buffer, at)? {
-            0 => return Ok(()),
-            read => {
-                each(&buffer[..read]);
-                at += read as u64;
-            }
+        let read = file.read_at(buffer, at)?;
+        if read == 0 {
+            let is_other = stored.is_some_and(|(expected, sum)| sum.finish() != expected);
+            return if is_other { Err(Op::Read.failed(Cause::Corrupt)) } else { Ok(()) };
         }
+        if let Some((_, sum)) = &mut stored {
+            sum.update(&buffer[..read]);
+        }
+        each(&buffer[..read]);
+        at += read as u64;
     }
     Err(Op::Read.failed(Cause::Stopped))
 }
