@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::client::fault::is_refusal;
 use crate::list::key::{KEY_BYTES_MAX, key_of_name};
 use crate::list::key_ranges;
-use crate::list::key_ranges::Pages;
-use crate::list::listing_cache::{Found, Index};
-use crate::list::pages::{From, KeyPage, Page};
-use crate::list::recursive_listing::ListingOrder;
+use crate::list::listing_cache::Index;
+use crate::list::listing_order::ListingOrder;
+use crate::list::pages::{From, KeyPage, Page, Pages};
+use crate::list::windows::Found;
 use crate::read::body;
 use crate::read::body::ObjectFile;
-use crate::read::object::{Bucket, Head};
+use crate::read::head::Head;
+use crate::read::object::Bucket;
 use crate::write::fields::{Like, NewObject, has_xattrs};
 use crate::write::upload::{ObjectStaged, PartsFrom, upload_of};
 use store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile, Writers};
@@ -204,7 +205,8 @@ impl Dir for ObjectDir {
         if let Some(metadata) = self.bucket.metadata_hinted(&key, hint) {
             return Ok(metadata);
         }
-        match self.index().find(&self.bucket, &self.prefix, name)? {
+        let page = |from: From<'_>| self.bucket.page(&self.prefix, from, Page::KEYS_MAX);
+        match self.index().find(&page, name)? {
             Found::There(hint) => match self.bucket.metadata_hinted(&key, hint) {
                 Some(metadata) => Ok(metadata),
                 None => self.stat(name),

@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use crate::list::pages::From;
 use crate::objects::ObjectStore;
-use crate::read::object::{Bucket, Head};
+use crate::read::head::Head;
+use crate::read::object::Bucket;
 use crate::write::fields::{Like, NewObject};
 use types::entry::{Attributes, Kind};
 use types::error::{Cause, Result};

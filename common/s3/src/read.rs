@@ -2,5 +2,6 @@
 //! checksums.
 
 pub(crate) mod body;
+pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod object;

@@ -15,36 +15,14 @@
 #[cfg(test)]
 mod tests;
 
-use crate::list::pages::{Circle, From, KeyPage, Page, entry_of};
-use crate::list::recursive_listing::{ListingOrder, RecursiveListing};
+use crate::list::pages::{Circle, From, Page, Pages, entry_of};
+use crate::list::recursive_listing::RecursiveListing;
 use store::NameReader;
 use types::entry::Hint;
 use types::error::{Cause, Op, Result};
 use types::object::key_range::{Cut, KeyRange, NamePage, Order, Told, just_behind};
 use types::object::keys_below::KeysBelow;
 use types::service::{InvalidKey, ServiceFault};
-
-/// A source of the pages of one directory's listing.
-pub(crate) trait Pages {
-    /// Returns the page of entries that begins at a position.
-    fn page(&self, from: From<'_>) -> Result<Page>;
-
-    /// Returns the page of all keys that begins at a position. `within` is a common prefix of the
-    /// directory, or empty for all of it.
-    fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage>;
-
-    /// Returns what the listing has of one entry: its keys, of which there may be several.
-    fn entry(&self, name: &str) -> Result<NamePage>;
-
-    /// Returns the observations of how the service orders its listings.
-    fn listing_order(&self) -> &ListingOrder;
-
-    /// Returns whether the listing may have no keys at all. A bucket may be empty; a directory in
-    /// it exists only through its keys.
-    fn may_be_empty(&self) -> bool {
-        true
-    }
-}
 
 /// Reports all names in a key range to `reader`, except those of ranges that it hands over to
 /// others.

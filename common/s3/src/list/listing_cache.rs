@@ -7,10 +7,10 @@ use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::list::key::key_of_name;
+use crate::list::listing_order::ListingOrder;
 use crate::list::pages::{Circle, From, Page};
-use crate::list::recursive_listing::ListingOrder;
-use crate::list::windows::{Windows, names_of, position_before};
-use crate::read::object::{Bucket, Head};
+use crate::list::windows::{Found, Windows, names_of, position_before};
+use crate::read::head::Head;
 use types::entry::Hint;
 use types::error::{Cause, Result};
 use types::limits::{S3_HEADS_MAX, S3_INDEX_MISSES, S3_INDEX_PAGES_MAX, S3_INDEXES_MAX};
@@ -57,17 +57,6 @@ struct Names {
 
 /// The greatest number of names that count for the pages to come.
 const CREDIT_MAX: u32 = 64 * S3_INDEX_MISSES;
-
-/// The result of looking up a name in a cached listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// The name exists, with these facts from the listing.
-    There(Hint),
-    /// The name does not exist: the complete listing lacks it.
-    Missing,
-    /// The cache cannot tell; the service must be asked for the name.
-    Unknown,
-}
 
 /// The error to which an answer with status 403 is mapped: the account may not list.
 const DENIED: Cause = Cause::System(libc::EACCES);
@@ -116,12 +105,12 @@ impl Index {
     /// after every few names that were not found ([`S3_INDEX_MISSES`]). So a few lookups cost a few
     /// requests, and many lookups cost one request for hundreds of names. Names that come in order
     /// are looked up in pages that begin there, several of which are requested at the same time;
-    /// for others, page after page is read.
+    /// for others, page after page is read. `page` requests the page that begins at a position.
     ///
     /// # Errors
     /// Returns the error of a listing from its beginning on, except for a denied one: then every
     /// name is [`Found::Unknown`].
-    pub fn find(&self, bucket: &Bucket, prefix: &str, name: &Name) -> Result<Found> {
+    pub fn find(&self, page: &dyn Fn(From<'_>) -> Result<Page>, name: &Name) -> Result<Found> {
         let key = key_of_name(name.to_bytes());
         let mut names = lock(&self.names);
         names.note(&key);
@@ -137,9 +126,9 @@ impl Index {
                     return Ok(Found::Unknown);
                 }
                 let from = names.next.as_deref().map_or(From::Start, From::Token);
-                match bucket.page(prefix, from, Page::KEYS_MAX) {
+                match page(from) {
                     Err(error) if error.cause == DENIED => names.is_denied = true,
-                    page => names.take(&page?)?,
+                    read => names.take(&read?)?,
                 }
                 continue;
             }
@@ -159,12 +148,12 @@ impl Index {
             let after = position_before(&key);
             names.awaited.insert(after.clone());
             drop(names);
-            let page = bucket.page(prefix, From::After(&after), Page::KEYS_MAX);
+            let read = page(From::After(&after));
             names = lock(&self.names);
             names.awaited.remove(&after);
             self.arrived.notify_all();
-            match page {
-                Ok(page) if page.shows_order() => names.windows.add(after, &page),
+            match read {
+                Ok(read) if read.shows_order() => names.windows.add(after, &read),
                 // Some services list from the beginning only. The name is asked for alone, which
                 // shows any other error.
                 _ => names.windows.give_up(),

@@ -13,10 +13,9 @@ mod tests;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering as Atomic};
 
-use crate::list::key_ranges::Pages;
-use crate::list::pages::{From, KeyPage};
+use crate::list::listing_order::{ListingOrder, Trust};
+use crate::list::pages::{From, KeyPage, Pages};
 use store::NameReader;
 use types::entry::Listed;
 use types::error::{Cause, Op, Result};
@@ -27,40 +26,6 @@ use types::limits::{
 use types::object::key_range::{KeyRange, just_before};
 use types::object::keys_below::{KeysBelow, directory_of};
 use types::service::ServiceFault;
-
-/// Observations of how a service orders its listings, shared by all threads of a rank.
-#[derive(Debug, Default)]
-pub(crate) struct ListingOrder {
-    trust: AtomicU8,
-    /// True if the last tree that was read completely took one page, so that the next one may too.
-    expects_little: AtomicBool,
-}
-
-/// The degree of trust that a service lists the keys of one directory together. It only grows in
-/// the order of the variants, so that one violation is final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    Untried,
-    Earned,
-    Lost,
-}
-
-impl ListingOrder {
-    fn expect_little(&self, is_little: bool) {
-        self.expects_little.store(is_little, Atomic::Relaxed);
-    }
-
-    fn trust(&self) -> Trust {
-        [Trust::Untried, Trust::Earned, Trust::Lost][usize::from(self.trust.load(Atomic::Relaxed))]
-    }
-
-    fn set_trust(&self, trust: Trust) {
-        self.trust.fetch_max(trust as u8, Atomic::Relaxed);
-        if trust == Trust::Lost {
-            tracing::info!("the S3 service lists keys in no order; each directory is listed alone");
-        }
-    }
-}
 
 /// A recursive listing below the directories of one key range, as far as it was read.
 pub(crate) struct RecursiveListing {
@@ -163,7 +128,7 @@ impl RecursiveListing {
 
     /// Returns whether the whole tree is expected to fit into one page.
     pub fn is_little_expected(&self, listing_order: &ListingOrder) -> bool {
-        self.course == Course::Start && listing_order.expects_little.load(Atomic::Relaxed)
+        self.course == Course::Start && listing_order.expects_little()
     }
 
     /// Reads the first page. Returns the keys if the page holds all there are.

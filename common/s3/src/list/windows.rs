@@ -10,12 +10,22 @@ use std::ffi::CString;
 use std::ops::Bound;
 use std::thread::{ThreadId, current};
 
-use crate::list::listing_cache::Found;
 use crate::list::pages::{Page, entry_of};
 use types::entry::Hint;
 use types::limits::S3_INDEX_PAGES_MAX;
 use types::object::key_range::just_before;
 use types::path::Name;
+
+/// The result of looking up a name in a cached listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The name exists, with these facts from the listing.
+    There(Hint),
+    /// The name does not exist: the complete listing lacks it.
+    Missing,
+    /// The cache cannot tell; the service must be asked for the name.
+    Unknown,
+}
 
 /// The pages of one directory that are remembered.
 #[derive(Default)]

@@ -1,7 +1,8 @@
 //! The object that results from the parts of an upload, to be compared with what the service
 //! reports.
 
-use crate::read::object::{Head, opaque};
+use crate::read::head::Head;
+use crate::read::object::opaque;
 use crate::write::put::Sent;
 use store::Receipt;
 use types::content::crc64::Crc64;

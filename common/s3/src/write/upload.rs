@@ -11,7 +11,8 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 
 use crate::client::capabilities::Check;
 use crate::client::fault::is_refusal;
-use crate::read::object::{Bucket, Head, some_etag};
+use crate::read::head::Head;
+use crate::read::object::{Bucket, some_etag};
 use crate::write::assembled::Assembled;
 use crate::write::blocks::Block;
 use crate::write::fields::{NewObject, as_headers, has_xattrs, with_headers};

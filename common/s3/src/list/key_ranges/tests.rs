@@ -1,6 +1,8 @@
 //! Listings of a directory in parts, from services with every observed deviation.
 
 use super::*;
+use crate::list::listing_order::ListingOrder;
+use crate::list::pages::KeyPage;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use types::entry::{Hint, Listed};
