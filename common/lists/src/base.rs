@@ -31,7 +31,8 @@ pub struct Base {
 pub enum Entries {
     /// Entries are copied or compared.
     Read,
-    /// Entries are deleted: a copy of the listed directory has nothing to do with the list.
+    /// Entries are deleted or moved: a copy of the listed directory has nothing to do with the
+    /// list.
     Deleted,
 }
 
@@ -40,26 +41,36 @@ impl Base {
     pub fn new(given: &[u8], entries_are: Entries) -> Self {
         let here = std::env::current_dir().unwrap_or_default();
         let here = here.as_os_str().as_bytes().to_vec();
-        let mut paths = vec![trimmed(given).to_vec()];
-        if is_local(given) {
-            let is_plain = given.split(|byte| *byte == b'/').all(|part| part != b"..");
-            paths.extend(is_plain.then(|| absolute_path(&here, given)));
-            let real = std::fs::canonicalize(as_path(given));
-            paths.extend(real.ok().map(|real| real.into_os_string().into_vec()));
-        }
-        Self { paths, here, copied: None, entries_are }
+        Self { paths: names_of(given, &here), here, copied: None, entries_are }
     }
 
-    /// Adds the directory that the list was made of.
+    /// Adds the directory that the list was made of, where entries are found there by other paths:
+    /// in a copy of it, or by another name of the same directory.
     #[must_use]
     pub(crate) fn of_copy(self, listed: &[u8]) -> Self {
-        let is_inside = self.paths.iter().any(|path| depth_below(path, listed).is_some());
+        let of_listed = names_of(listed, &self.here);
+        let in_any = |ones: &[Vec<u8>], others: &[Vec<u8>]| {
+            ones.iter().any(|one| others.iter().any(|other| depth_below(one, other).is_some()))
+        };
+        let is_same = self.paths.iter().any(|path| of_listed.contains(path));
+        let is_inside = in_any(&self.paths, &of_listed) || in_any(&of_listed, &self.paths);
         let is_meant = match self.entries_are {
             Entries::Read => true,
             Entries::Deleted => self.ends_in(listed),
         };
-        let copied = (is_meant && !is_inside).then(|| listed.to_vec());
+        let copied = (is_same || is_meant && !is_inside).then(|| listed.to_vec());
         Self { copied, ..self }
+    }
+
+    /// Returns the listed directory, where entries may be found in a copy of it.
+    pub(crate) fn copied(&self) -> Option<&[u8]> {
+        self.copied.as_deref()
+    }
+
+    /// Finds entries by their paths alone.
+    #[must_use]
+    pub(crate) fn without_copy(self) -> Self {
+        Self { copied: None, ..self }
     }
 
     /// Returns whether a relative path is that of the directory, seen from another one.
@@ -79,6 +90,20 @@ impl Base {
             is_copied.then_some(entry.depth)
         })
     }
+}
+
+/// Returns the paths of a directory: as it was given, from the root, and without symbolic links.
+fn names_of(given: &[u8], here: &[u8]) -> Vec<Vec<u8>> {
+    let mut paths = vec![trimmed(given).to_vec()];
+    if is_local(given) {
+        let is_plain = given.split(|byte| *byte == b'/').all(|part| part != b"..");
+        paths.extend(is_plain.then(|| absolute_path(here, given)));
+        let absolute = [here, b"/", given].concat();
+        let path = if given.starts_with(b"/") { given } else { &absolute };
+        let real = std::fs::canonicalize(as_path(path));
+        paths.extend(real.ok().map(|real| real.into_os_string().into_vec()));
+    }
+    paths
 }
 
 fn is_local(path: &[u8]) -> bool {
@@ -122,8 +147,9 @@ mod tests {
     }
 
     fn base(given: &str, entries_are: Entries, listed: &str) -> Base {
-        let base = Base { here: b"/data".to_vec(), ..Base::new(given.as_bytes(), entries_are) };
-        base.of_copy(listed.as_bytes())
+        let here = b"/data".to_vec();
+        let paths = names_of(given.as_bytes(), &here);
+        Base { paths, here, copied: None, entries_are }.of_copy(listed.as_bytes())
     }
 
     #[test]
@@ -136,12 +162,30 @@ mod tests {
             assert_eq!(of("w", "w/a", "w/a/f", 1), Some(2), "not w/f");
             assert_eq!(of("w", "w/a/f", "w/a/f", 0), Some(2));
             assert_eq!(of("w/a", "w", "w/a/f", 2), Some(1));
-            assert_eq!(of("w/a", "w", "w/f", 1), None, "not w/a/f");
+            for given in ["w/a", "./w/a", "/data/w/a", "w/w"] {
+                assert_eq!(of(given, "w", "w/f", 1), None, "not what is in {given}");
+            }
             assert_eq!(of("/data/w", "w", "w/f", 1), Some(1));
             assert_eq!(of("/other/w", "w", "w/f", 1), Some(1), "listed from another directory");
             assert_eq!(of("/other/w", "w", "v/f", 1), None);
             assert_eq!(of("s3://b/p", "s3://b/p", "s3://b/p/k", 1), Some(1));
             assert_eq!(of("s3://b/p", "s3://b/p", "s3://b/p2/k", 1), None);
+        }
+    }
+
+    #[test]
+    fn a_directory_is_known_by_all_its_names() {
+        let work = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(work.path().join("dir/sub")).unwrap();
+        std::os::unix::fs::symlink("dir", work.path().join("link")).unwrap();
+        let at = |name: &str| work.path().join(name).to_str().unwrap().to_owned();
+        for entries_are in [Entries::Read, Entries::Deleted] {
+            let of = |given, listed: &str, below: &str| {
+                let base = base(&at(given), entries_are, &at(listed));
+                base.depth(&entry(&at(&format!("{listed}/{below}")), 1))
+            };
+            assert_eq!([of("dir", "link", "f"), of("link", "dir", "f")], [Some(1); 2]);
+            assert_eq!([of("dir/sub", "link", "f"), of("link/sub", "dir", "f")], [None; 2]);
         }
     }
 

@@ -131,6 +131,21 @@ impl ListSource {
         Self { base: Some(Arc::new(base)), ..self }
     }
 
+    /// Returns whether any of these pieces has an entry that was not found from the directory of
+    /// which the list is taken for one of a copy.
+    pub fn has_other_roots(&self, pieces: &[Piece]) -> bool {
+        let Some(copied) = self.base.as_ref().and_then(|base| base.copied()) else { return false };
+        let of_piece = |piece: &Piece| self.all_records(*piece).into_iter().flatten().flatten();
+        pieces.iter().flat_map(of_piece).any(|entry| entry.view().root() != copied)
+    }
+
+    /// Finds entries by their paths alone, not in a copy of the listed directory.
+    #[must_use]
+    pub fn without_copy(self) -> Self {
+        let base = self.base.map(|base| Arc::new(Base::clone(&base).without_copy()));
+        Self { base, ..self }
+    }
+
     /// Returns the directory that the first entry was found from. What cannot be read is a failure
     /// of the job that reads all.
     fn first_root(&self) -> Option<Vec<u8>> {

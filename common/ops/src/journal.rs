@@ -480,8 +480,8 @@ mod tests {
         let ranks = begin(4);
         let early = Time { seconds: ended.seconds - 5, nanoseconds: 0 };
         assert!(!ranks[0].doubts(early, 5), "it ended in order");
-        let late = Time { seconds: ended.seconds + 5, nanoseconds: 0 };
-        assert!(ranks[0].doubts(late, 5) && ranks[0].doubts(late, u64::MAX), "others did that");
+        assert!(ranks[0].doubts(ended, 5) && ranks[0].doubts(ended, u64::MAX), "others did that");
+        assert!(!ranks[0].doubts(now(), 5), "this job does that");
     }
 
     /// An upload that a later job has recorded for the same file is another one.

@@ -27,6 +27,8 @@ mod view;
 mod visible;
 mod xattrs;
 
+pub use view::Shown;
+
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -371,17 +373,12 @@ pub fn lineage(path: &[u8]) -> Option<Lineage> {
     Some(Lineage { machine: process::machine_id(), directories })
 }
 
-/// Returns the paths below the directory at `target` at which mounts show the directory at `source`
-/// or a part of it, as bind mounts do (proc_pid_mountinfo(5)).
-pub fn mounts_that_show(source: &[u8], target: &[u8]) -> Vec<Vec<u8>> {
-    let (Some(source), Some(target)) = (real_path(source), real_path(target)) else {
-        return Vec::new();
-    };
+/// Returns the directories of file systems that the tree at `path` shows: its own root first, and
+/// those of the mounts below it (proc_pid_mountinfo(5)). There are none where the system does not
+/// tell.
+pub fn shown_directories(path: &[u8]) -> Vec<Shown> {
     let table = mounts::table();
-    let shows = view::mounts_of(&source, &table);
-    let mounts = table.iter().filter(|mount| shows.as_ref().is_some_and(|shows| shows(mount)));
-    let below = |mount: &mounts::Mount| mounts::relative(&mount.point, &target).map(<[u8]>::to_vec);
-    mounts.filter_map(below).filter(|below| !below.is_empty()).collect()
+    real_path(path).and_then(|path| view::shown(&path, &table)).unwrap_or_default()
 }
 
 /// Returns the absolute path of the directory at `path` without symbolic links (proc_pid_fd(5)).

@@ -68,18 +68,31 @@ pub(super) fn lineage(directory: OwnedFd, table: &[Mount]) -> Result<Vec<Seen>, 
     }
 }
 
-/// Returns a test of mounts: whether they show the directory at a path or a part of it. `None`
-/// where the mount of the directory is not known.
-pub(super) fn mounts_of(path: &[u8], table: &[Mount]) -> Option<impl Fn(&Mount) -> bool> {
+/// A directory of a file system that a tree shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Path below the root of the tree; empty for the root itself.
+    pub below: Vec<u8>,
+    /// Device number of the file system.
+    pub device: u64,
+    /// Path of the directory in the file system.
+    pub directory: Vec<u8>,
+}
+
+/// Returns the directories that the tree at a real path shows, its root first. `None` where the
+/// mount of the root is not known.
+pub(super) fn shown(path: &[u8], table: &[Mount]) -> Option<Vec<Shown>> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     let path_of_call = OsStr::from_bytes(path);
     let found = statx(rustix::fs::CWD, path_of_call, flags, StatxFlags::MNT_ID).ok()?;
     let own = mounts::by_id(table, found.stx_mnt_id)?;
-    let shown = join(&own.shown, mounts::relative(path, &own.point)?);
-    let device = own.device;
-    Some(move |mount: &Mount| {
-        mount.device == device && mounts::relative(&mount.shown, &shown).is_some()
-    })
+    let directory = join(&own.shown, mounts::relative(path, &own.point)?);
+    let root = Shown { below: Vec::new(), device: own.device, directory };
+    let mounted = mounts::below(table, own.id, path).into_iter().filter_map(|mount| {
+        let below = mounts::relative(&mount.point, path)?.to_vec();
+        Some(Shown { below, device: mount.device, directory: mount.shown.clone() })
+    });
+    Some(std::iter::once(root).chain(mounted).collect())
 }
 
 /// Returns the points and device numbers of the mounts below a root, to notice when they change.

@@ -24,7 +24,8 @@ impl ObjectStore {
             let is_tree = kind == Kind::Directory;
             is_tree || *cause == Cause::SameFile
         })?;
-        let is_suspected = self.has_object_of(source).unwrap_or(false);
+        // What cannot be read tells nothing.
+        let is_suspected = self.has_object_of(source).unwrap_or(true);
         (is_suspected && !changes_nothing && self.shows_itself_in(source)).then_some(cause)
     }
 
@@ -42,18 +43,19 @@ impl ObjectStore {
         }
     }
 
-    /// Returns whether an object of the source, of those that may be in both stores, is the same in
-    /// both buckets.
+    /// Returns whether the first object of the source is the same in both buckets.
     fn has_object_of(&self, source: &Self) -> Result<bool> {
-        let inner = std::cmp::max_by_key(&self.prefix, &source.prefix, |prefix| prefix.len());
-        let page = source.bucket.key_page(inner, From::Start)?;
+        let page = source.bucket.key_page(&source.prefix, From::Start)?;
         let key = match page.keys.first() {
-            Some((below, _)) => format!("{inner}{below}"),
-            None if page.marker.is_some() => inner.clone(),
+            Some((below, _)) => format!("{}{below}", source.prefix),
+            None if page.marker.is_some() => source.prefix.clone(),
             None => source.key().to_owned(),
         };
         let seen = |head: Head| (head.etag, head.metadata.ctime);
-        Ok(seen(self.bucket.head(&key)?) == seen(source.bucket.head(&key)?))
+        match self.bucket.head(&key) {
+            Err(error) if error.cause.is_vanished() => Ok(false),
+            head => Ok(seen(head?) == seen(source.bucket.head(&key)?)),
+        }
     }
 
     /// Returns whether an object that is made in this store for a moment is in the bucket of the

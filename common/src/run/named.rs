@@ -91,6 +91,7 @@ pub fn open(
     let may_repeat = agree_on(session, &share, list, reporter)?;
     let (share, origin) =
         share.and_then(|share| Ok((share, origin?))).map_err(|_| Exit::Unusable)?;
+    let origin = if may_repeat { of_one_place(session, origin, &share.pieces) } else { origin };
     let mut named = Named::from(origin);
     // The files of a manifest are compared one by one, and nothing is written.
     if may_repeat && !matches!(named.origin(), Origin::Manifest(_)) {
@@ -98,6 +99,15 @@ pub fn open(
         named = named.without(repeated.into_iter().map(|again| again.position));
     }
     Ok(Opened { named: Some(named), pieces: share.pieces })
+}
+
+/// Finds the entries of a list of several directories by their paths alone: which of them the
+/// operator's is a copy of is not known. All ranks call it.
+fn of_one_place(session: &mut Session<'_, '_>, origin: Origin, pieces: &[Piece]) -> Origin {
+    let Origin::List(list) = origin else { return origin };
+    let has_others = gather(session.mail, &list.has_other_roots(pieces));
+    let has_others = broadcast(session.mail, has_others.map(|all| all.contains(&true)));
+    Origin::List(if has_others { list.without_copy() } else { list })
 }
 
 /// Relation by which names collide.

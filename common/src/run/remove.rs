@@ -96,6 +96,11 @@ fn try_run(
     let resolver = find_stores(session, (&places, selection.is_one_file_system()), args, reporter)?;
     let resolver = resolver.discarding_changes(request.dry_run);
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
+    if entries.named.is_some() && roots.iter().any(|root| root.single.is_some()) {
+        let path = path::escaped(&request.paths[0]);
+        let why = format!("\"{path}\" is no directory, in which the entries of a list could be");
+        return Err(session.refuse(why));
+    }
     let shared: Vec<_> = roots.iter().map(shared).collect();
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {
         return Err(Exit::Unusable);

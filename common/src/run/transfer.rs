@@ -103,7 +103,10 @@ pub(super) struct After<'r, 's, 'c> {
 fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<Base>) {
     let is_source = |(side, _): &(Side, &[u8])| *side == Side::Source;
     let source = request.places().into_iter().find(is_source);
-    (&request.wishes().named, source.map(|(_, path)| Base::new(path, Entries::Read)))
+    let wishes = request.wishes();
+    let moves = wishes.options.remove_source;
+    let entries = if moves { Entries::Deleted } else { Entries::Read };
+    (&wishes.named, source.map(|(_, path)| Base::new(path, entries)))
 }
 
 /// Does it on all ranks.

@@ -80,8 +80,11 @@ pub enum Cause {
     /// The source is inside the target.
     #[error("the source is inside the target, which the job changes")]
     SourceInside,
-    /// A mount below the target shows a part of the source.
-    #[error("a mount below the target shows a part of the source; exclude it, or unmount it")]
+    /// A mount shows one directory in the source and in the target, at different paths.
+    #[error(
+        "a mount shows a directory of the source in the target, or the other way round, at another \
+         path; exclude or unmount it"
+    )]
     MountedInside,
     /// A symbolic link that is to be followed leads into the tree that the job writes.
     #[error("symbolic link leads into the target, so the copy would copy itself")]

@@ -249,7 +249,11 @@ fn a_part_of_the_source_that_is_mounted_below_the_target_is_not_changed() {
     run(Command::new("umount").arg(at("t/e"))).expect(0);
     for ended in refused {
         let ended = ended.expect(3);
-        assert!(ended.stderr.contains("a mount below the target shows"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("a mount shows a directory of the source"),
+            "{}",
+            ended.stderr
+        );
     }
     without.expect(0);
     let names = |path: &str| {
@@ -257,6 +261,45 @@ fn a_part_of_the_source_that_is_mounted_below_the_target_is_not_changed() {
         all.collect::<Vec<_>>()
     };
     assert_eq!((names("s/d"), names("t/d")), (vec!["kept".into()], vec!["kept".into()]));
+}
+
+/// Checks that a mirror does not delete from its source by a directory that a mount shows in both.
+#[test]
+fn a_mirror_deletes_nothing_that_a_mount_shows_in_its_source() {
+    need_root!();
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
+    for file in ["p/s/keep", "p/s/a/s/new", "p/s/n/new", "p/s/m/.x", "p/s/old/.x", "third/e"] {
+        trees::write(&at(file), b"x");
+    }
+    trees::write(&at("t/2020/k"), b"x");
+    for mount in ["t/a", "t/n"] {
+        fs::create_dir_all(at(mount)).unwrap();
+    }
+    for mounts in
+        [&[("t/2020", "p/s/old")][..], &[("third", "p/s/m"), ("third", "t/n")], &[("p", "t/a")]]
+    {
+        for (shown, point) in mounts {
+            run(Command::new("mount").arg("--bind").args([at(shown), at(point)])).expect(0);
+        }
+        let ended = run(ranks(2, "dsync").arg("-aD").args([at("p/s/"), at("t")]));
+        for (_, point) in mounts {
+            run(Command::new("umount").arg(at(point))).expect(0);
+        }
+        let ended = ended.expect(3);
+        assert!(ended.stderr.contains("a mount shows a directory"), "{}", ended.stderr);
+    }
+    // At the same path in both it is one and the same.
+    fs::create_dir_all(at("t/m")).unwrap();
+    for point in ["p/s/m", "t/m"] {
+        run(Command::new("mount").arg("--bind").args([at("third"), at(point)])).expect(0);
+    }
+    let ended = run(ranks(2, "dsync").arg("-aD").args([at("p/s/"), at("t")]));
+    for point in ["p/s/m", "t/m"] {
+        run(Command::new("umount").arg(at(point))).expect(0);
+    }
+    ended.expect(0);
+    assert!(at("third/e").exists() && at("p/s/keep").exists());
 }
 
 #[test]

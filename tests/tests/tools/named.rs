@@ -189,6 +189,48 @@ fn a_list_is_read_below_a_copy_and_deletes_nothing_there() {
     assert!(!work.path().join("w/a/f").exists() && work.path().join("w").exists());
 }
 
+/// Checks that nothing is deleted or moved that no list names: below a link or a file, in a
+/// directory in the listed one, and where a list is made of several directories.
+#[test]
+fn what_no_list_names_is_neither_deleted_nor_moved() {
+    let work = Sandbox::new();
+    let files = ["f", "w/f", "w/w/f", "w/g", "x/1", "x/2", "y/1", "y/2"];
+    for file in files {
+        trees::write(&work.path().join(file), b"1");
+    }
+    std::os::unix::fs::symlink("w", work.path().join("link")).unwrap();
+    fs::write(work.path().join("names"), "f\n").unwrap();
+    let here = |tool: &str, words: &[&str]| run(alone(tool).current_dir(work.path()).args(words));
+    here("dwalk", &["-q", "--max-depth=1", "--exclude=w/", "-o", "w.parquet", "w"]).expect(0);
+    for (list, roots) in [("x.ndjson", "x"), ("y.ndjson", "y/1")] {
+        here("dwalk", &["-q", "-o", list, roots]).expect(0);
+    }
+    let both = ["x.ndjson", "y.ndjson"].map(|list| fs::read(work.path().join(list)).unwrap());
+    fs::write(work.path().join("xy.ndjson"), both.concat()).unwrap();
+    let inside = work.at("w/w").to_str().unwrap().to_owned();
+    for (tool, words, code) in [
+        ("drm", &["--files-from", "names", "link"][..], 2),
+        ("drm", &["--files-from", "names", "w/g"], 2),
+        ("drm", &["-i", "w.parquet", "link"], 2),
+        ("drm", &["-i", "w.parquet", "w/w"], 23),
+        ("drm", &["-i", "w.parquet", "./w/w"], 23),
+        ("drm", &["-i", "w.parquet", &inside], 23),
+        ("dcp", &["--remove-source", "-i", "w.parquet", "./w/w", "out"], 23),
+        ("dcp", &["--remove-source", "-i", "xy.ndjson", "y", "out"], 23),
+    ] {
+        here(tool, words).expect(code);
+        // What the last list names is moved.
+        let stay = files.iter().filter(|file| **file != "y/1" || words[1] != "-i");
+        let gone: Vec<_> = stay.filter(|file| !work.path().join(file).exists()).collect();
+        assert_eq!(gone, [&""; 0], "{tool} {words:?}");
+    }
+    assert!(!work.path().join("y/1").exists() && work.path().join("out/1").exists());
+    // A copy is copied from, but by no list of several directories.
+    here("dcp", &["-i", "x.ndjson", "y", "other"]).expect(24);
+    here("dcp", &["-i", "xy.ndjson", "y", "more"]).expect(23);
+    assert!(work.path().join("other/2").exists() && !work.path().join("more/2").exists());
+}
+
 #[test]
 fn entries_of_a_list_that_lead_outside_are_said() {
     let work = Sandbox::new();

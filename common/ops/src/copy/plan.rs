@@ -187,8 +187,8 @@ impl Placing {
             return Some(Cause::TargetInside);
         }
         let takes_part = |below: &[u8]| selection.admits_below(&join(walked, below), true);
-        let (from, to) = (&self.source.path, &self.target_path);
-        if self.is_directory && resolver.is_mounted_inside(from, to, takes_part) {
+        let trees = [&self.source.path[..], &self.target_path];
+        if self.is_directory && resolver.share_mounts(trees, false, takes_part) {
             return Some(Cause::MountedInside);
         }
         let across = resolver.overlap_elsewhere(&self.source.path, source.kind, &self.target_path);

@@ -38,7 +38,10 @@ pub fn make(
     let mut root = RootPlan::new(source.to_vec(), target.to_vec(), None);
     let checked = looked
         .map_err(|error| account::failure(Side::Source, source, b"", error))
-        .and_then(|metadata| refuse_overlap(resolver, source, target, (&metadata, selection)))
+        .and_then(|metadata| {
+            let deletes = options.sync.as_ref().is_some_and(|sync| sync.delete);
+            refuse_overlap(resolver, source, target, (&metadata, selection), deletes)
+        })
         .and_then(|()| refuse_old_inside(resolver, target, options));
     match checked {
         Ok(()) => match make_root_target(resolver, &root, options) {
@@ -123,6 +126,7 @@ fn refuse_overlap(
     source: &[u8],
     target: &[u8],
     (metadata, selection): (&Metadata, &Selection),
+    deletes: bool,
 ) -> std::result::Result<(), Failure> {
     let refuse = |cause| Err(account::failure(Side::Source, source, b"", Op::Copy.failed(cause)));
     let at_target = match resolver.look(Side::Target, target, Symlinks::Follow) {
@@ -142,7 +146,8 @@ fn refuse_overlap(
         return refuse(Cause::SourceInside);
     }
     let takes_part = |below: &[u8]| selection.admits_below(below, true);
-    if metadata.kind == Kind::Directory && resolver.is_mounted_inside(source, target, takes_part) {
+    let shares = || resolver.share_mounts([source, target], deletes, takes_part);
+    if metadata.kind == Kind::Directory && shares() {
         return refuse(Cause::MountedInside);
     }
     resolver.overlap_elsewhere(source, metadata.kind, target).map_or(Ok(()), refuse)

@@ -49,13 +49,14 @@ impl LastJob {
         let least = synced.into_iter().min().filter(|_| all_have_logs);
         let size_bytes_max = if started.is_some() { UNSYNCED_BYTES_MAX } else { u64::MAX };
         let from = least.or(started.or(began).map(early));
-        let until = late(now);
         match (from, left) {
-            (Some(FOR_GOOD), Some(from)) => {
-                doubts.push(Doubt { from, until, size_bytes_max: u64::MAX });
+            // What the next job copies is behind this period, also by a clock that differs a
+            // little: it must not be compared in each later job.
+            (Some(FOR_GOOD), Some(from)) if from < now => {
+                doubts.push(Doubt { from, until: now, size_bytes_max: u64::MAX });
             }
             (None | Some(FOR_GOOD), _) => {}
-            (Some(from), _) => doubts.push(Doubt { from, until, size_bytes_max }),
+            (Some(from), _) => doubts.push(Doubt { from, until: late(now), size_bytes_max }),
         }
         doubts
     }
@@ -122,6 +123,12 @@ mod tests {
         let doubts = last_job(&[&log(at(10_060)), &log(at(10_030))]).doubts(None, at(20_000));
         let [doubt] = doubts[..] else { panic!("{doubts:?}") };
         assert!(!doubt.covers(at(10_059), 5) && doubt.covers(at(10_061), u64::MAX));
+        // What the next job has copied is in no doubt after its end.
+        let mut next = last_job(&[&log(at(20_500)), &log(at(20_400))]);
+        next.add(&Record::Doubtful(doubt));
+        let doubts = next.doubts(None, at(30_000));
+        let covers = |ctime| doubts.iter().any(|doubt| doubt.covers(at(ctime), 5));
+        assert_eq!([10_061, 20_100, 20_499, 20_501].map(covers), [true, false, false, true]);
     }
 
     #[test]

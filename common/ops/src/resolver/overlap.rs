@@ -6,7 +6,6 @@ use super::spot::Spot;
 use types::entry::Kind;
 use types::error::{Cause, Side};
 use types::operand::placement::Given;
-use types::path::join;
 
 impl StoreResolver {
     /// Returns why a source of that type and a target are not to be used together, if they are the
@@ -30,27 +29,6 @@ impl StoreResolver {
         } else {
             is_same_name(&from, &to).then_some(Cause::SameFile)
         }
-    }
-
-    /// Returns whether a mount below the target shows a part of the source, at a path that both
-    /// have and that `takes_part`: the source would be changed there.
-    pub fn is_mounted_inside(
-        &self,
-        source: &[u8],
-        target: &[u8],
-        takes_part: impl Fn(&[u8]) -> bool,
-    ) -> bool {
-        if self.is_object(Side::Source, source) || self.is_object(Side::Target, target) {
-            return false;
-        }
-        let (from, to) = (self.spot(source), self.spot(target));
-        if !from.is_here() || !to.is_here() {
-            return false;
-        }
-        let is_in_both = |below: &Vec<u8>| {
-            takes_part(below) && from.kind(&join(&from.path, below)) == Some(Kind::Directory)
-        };
-        posix::mounts_that_show(&from.path, &to.path).iter().any(is_in_both)
     }
 }
 
