@@ -51,6 +51,10 @@ impl ObjectStore {
             None if page.marker.is_some() => source.prefix.clone(),
             None => source.key().to_owned(),
         };
+        if key.is_empty() {
+            // There is nothing to lose in an empty bucket.
+            return Ok(false);
+        }
         let seen = |head: Head| (head.etag, head.metadata.ctime);
         match self.bucket.head(&key) {
             Err(error) if error.cause.is_vanished() => Ok(false),

@@ -11,7 +11,7 @@ use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{announce, close, exit_for, find_stores, named, outputs, select, threads_of_rank};
 use comm::Rank;
 use comm::collective::gather;
-use lists::base::{Base, Entries};
+use lists::base::Entries;
 use lists::staged::{StagedDirectory, StagedFile};
 use ops::compare::options::{CompareOptions, Evidence};
 use ops::compare::root::{CompareRoot, Unsuitable};
@@ -78,12 +78,12 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Some(own) => selection.without_things_of_jobs(own.clone()),
         None => selection,
     };
-    let base = Base::new(&request.source, Entries::Read);
-    let opened = match named::open(session, (&request.named, Some(base)), &mut reporter) {
+    let below = Some((&request.source[..], Entries::Read));
+    let opened = match named::open(session, (&request.named, below), &mut reporter) {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
-    let made = is_root.then(|| open_lists(request, &mut reporter));
+    let made = is_root.then(|| open_lists(request, args, &mut reporter));
     let lists = match PartLists::open(session, made, args.assume_shared, &mut reporter) {
         Ok(lists) => lists,
         Err(exit) => return exit,
@@ -254,13 +254,14 @@ fn method(options: &CompareOptions, resolver: &StoreResolver) -> Method {
 /// Makes the files and directories that results go to.
 fn open_lists(
     request: &CompareRequest,
+    args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Result<Vec<Option<StagedDirectory>>, OutputError> {
     let combined = request.combined.as_ref().filter(|file| *file != STDOUT);
     let is_file = |output: &&[u8]| *output != STDOUT;
     let written = combined.into_iter().chain(&request.outputs).map(Vec::as_slice);
     let written: Vec<&[u8]> = written.filter(is_file).collect();
-    outputs::check(&written, &outputs::inputs(&request.named, &request.filters))?;
+    outputs::check(&written, &outputs::inputs(&request.named, &request.filters, args))?;
     if let Some(combined) = combined {
         let listing = Listing::Lines(LineFormat::of_file(combined));
         reporter.list_to(StagedFile::create(combined)?, listing)?;

@@ -6,7 +6,7 @@ use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
 use comm::collective::{broadcast, gather};
-use lists::base::Base;
+use lists::base::{Base, Entries};
 use lists::named::{Named, Origin};
 use lists::paths::PathsFile;
 use lists::source::{ListSource, Piece, Share};
@@ -67,21 +67,21 @@ impl Opened {
     }
 }
 
-/// Rank 0 looks at what is named below `base` for all; each rank looks into the parts that fall
-/// to it.
+/// Rank 0 looks at what is named below a directory for all; each rank looks into the parts that
+/// fall to it.
 ///
 /// # Errors
 /// The exit code, on all ranks, where it cannot be read; rank 0 has said why.
 pub fn open(
     session: &mut Session<'_, '_>,
-    (args, base): (&NamedArgs, Option<Base>),
+    (args, below): (&NamedArgs, Option<(&[u8], Entries)>),
     reporter: &mut Reporter,
 ) -> Result<Opened, Exit> {
     if args.is_empty() {
         return Ok(Opened::default());
     }
     let (rank, ranks) = (session.mail.comm().rank(), session.mail.comm().size());
-    let looked = (rank == Rank::ROOT).then(|| look(args, base.as_ref()));
+    let looked = (rank == Rank::ROOT).then(|| look(args, below));
     let origin: Result<Origin, Failure> = broadcast(session.mail, looked);
     let share = origin.clone().and_then(|origin| origin.share(rank.0, ranks));
     let list = match &origin {
@@ -147,7 +147,7 @@ fn repeated(
     repeats::find(session, || pieces.iter().flat_map(of_piece))
 }
 
-fn look(args: &NamedArgs, base: Option<&Base>) -> Result<Origin, Failure> {
+fn look(args: &NamedArgs, below: Option<(&[u8], Entries)>) -> Result<Origin, Failure> {
     if let Some(manifest) = args.manifest() {
         return ListSource::open(manifest).map(Origin::Manifest);
     }
@@ -157,8 +157,8 @@ fn look(args: &NamedArgs, base: Option<&Base>) -> Result<Origin, Failure> {
     match (args.input(), args.files_from()) {
         (Some(list), _) => {
             let list = ListSource::open(&list)?;
-            let list = match base {
-                Some(base) => list.below(base.clone()),
+            let list = match below {
+                Some((directory, entries_are)) => list.below(Base::new(directory, entries_are)),
                 None => list,
             };
             Ok(Origin::List(list))

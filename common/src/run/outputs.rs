@@ -4,6 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::list_file::NotRegular;
 use crate::surface::named_args::NamedArgs;
@@ -57,9 +58,10 @@ pub(super) enum OutputError {
     List(#[from] NotRegular),
 }
 
-/// Returns the files and lists that a job reads entries and rules from.
-pub(super) fn inputs(named: &NamedArgs, filters: &FilterArgs) -> Vec<Vec<u8>> {
-    named.files().into_iter().chain(filters.rules.files.iter().cloned()).collect()
+/// Returns the files and lists that a job reads: entries, rules, and what steers it.
+pub(super) fn inputs(named: &NamedArgs, filters: &FilterArgs, args: &CommonArgs) -> Vec<Vec<u8>> {
+    let rules = filters.rules.files.iter().cloned();
+    named.files().into_iter().chain(rules).chain(args.files()).collect()
 }
 
 /// Refuses outputs that would replace an input, by whatever name, be a part of one, or replace each

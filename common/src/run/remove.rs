@@ -23,7 +23,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::{broadcast, gather, reduce};
-use lists::base::{Base, Entries};
+use lists::base::Entries;
 use lists::staged::StagedFile;
 use ops::remove::root::{NotRemovable, RemoveRoot, overlap, refusal};
 use ops::remove::{Level, RemoveJob, RemoveOptions, RemoveTask};
@@ -90,8 +90,8 @@ fn try_run(
     refuse(session, request, reporter)?;
     let selection = select(session, &request.filters, reporter).ok_or(Exit::Usage)?;
     let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(why))?;
-    let base = request.paths.first().map(|path| Base::new(path, Entries::Deleted));
-    let entries = named::open(session, (&request.named, base), reporter)?;
+    let below = request.paths.first().map(|path| (&path[..], Entries::Deleted));
+    let entries = named::open(session, (&request.named, below), reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
     let resolver = find_stores(session, (&places, selection.is_one_file_system()), args, reporter)?;
     let resolver = resolver.discarding_changes(request.dry_run);
@@ -105,9 +105,9 @@ fn try_run(
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {
         return Err(Exit::Unusable);
     }
-    let selection = selection.without_outputs(open_list(session, request, reporter)?);
+    let selection = selection.without_outputs(open_list(session, (request, args), reporter)?);
     let trees: Vec<_> = request.paths.iter().map(Vec::as_slice).collect();
-    let inputs = outputs::inputs(&request.named, &request.filters);
+    let inputs = outputs::inputs(&request.named, &request.filters, args);
     record::begin(session, request.record.as_ref(), (&trees, &inputs, request.dry_run), reporter)?;
     if is_root {
         header(session, &roots, request, args, reporter);
@@ -235,13 +235,13 @@ fn are_apart(roots: &[RemoveRoot], reporter: &mut Reporter) -> bool {
 /// Creates the file of the list on rank 0. Returns its temporary name and inode on all ranks.
 fn open_list(
     session: &mut Session<'_, '_>,
-    request: &RemoveRequest,
+    (request, args): (&RemoveRequest, &CommonArgs),
     reporter: &mut Reporter,
 ) -> Result<Vec<(Vec<u8>, u64)>, Exit> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let Some(list) = request.list.as_ref() else { return Ok(Vec::new()) };
     let made = is_root.then(|| {
-        outputs::check(&[list], &outputs::inputs(&request.named, &request.filters))?;
+        outputs::check(&[list], &outputs::inputs(&request.named, &request.filters, args))?;
         let file = StagedFile::create(list)?;
         let own = file.own_entry();
         reporter.list_to(file, Listing::Lines(request.list_as))?;

@@ -31,13 +31,14 @@ use ops::delete::guard::{CompleteWalk, DeletionSet};
 use ops::delete::{DeleteJob, DeleteTask, Mode};
 use ops::journal::folder::absolute;
 use ops::resolver::StoreResolver;
-use ops::walk::WalkTask;
 use ops::walk::dir_ref::Trees;
+use ops::walk::packed::RootedPath;
 use ops::walk::selection::Selection;
+use ops::walk::{WalkTask, account};
 use sched::counters::Counters;
 use sched::engine;
 use store::opening::Symlinks;
-use types::error::Side;
+use types::error::{Cause, Failure, Op, Side};
 use types::exit::Exit;
 use types::listed::line::json_path;
 use types::outcome::tally::Tally;
@@ -92,6 +93,15 @@ impl Transfer for SyncRequest {
     }
 }
 
+/// Directories that are left after a deletion.
+#[derive(Default)]
+struct Deleted {
+    /// Directories that stay, and whose attributes have changed.
+    changed: DirectoryRecords,
+    /// Directories of all ranks in which something stays.
+    kept: Vec<RootedPath>,
+}
+
 /// Steps after the copy.
 struct Sync<'r, 's, 'c> {
     session: &'r mut Session<'s, 'c>,
@@ -110,16 +120,19 @@ impl<'r> Sync<'r, '_, '_> {
         delete_max: Option<u64>,
         reporter: &mut Reporter,
     ) -> (Exit, Phase) {
-        let Leftovers { mut directories, mut extras, deferred, .. } = leftovers;
+        let Leftovers { mut directories, mut extras, mut deferred, .. } = leftovers;
         let mut verdict = Exit::Ok;
         if self.copying.options.sync.as_ref().is_some_and(|sync| sync.delete) {
             match CompleteWalk::prove(&self.totals()) {
                 Ok(proof) => {
                     extras.append(self.pruned());
                     let deletion_set = DeletionSet::extras(extras, &proof);
-                    let (exit, changed) = self.delete_extras(deletion_set, delete_max, reporter);
+                    let (exit, deleted) = self.delete_extras(deletion_set, delete_max, reporter);
                     verdict = exit;
-                    directories.append(changed);
+                    directories.append(deleted.changed);
+                    if self.copying.options.dry_run {
+                        self.report_kept(&mut deferred, deleted.kept, reporter);
+                    }
                     if exit == Exit::Ok && !is_stopped(self.session, &self.phase.0) {
                         directories.append(self.copy_deferred(deferred, reporter));
                     }
@@ -138,6 +151,27 @@ impl<'r> Sync<'r, '_, '_> {
     fn warn(&self, text: &str, reporter: &mut Reporter) {
         if self.session.mail.comm().rank() == Rank::ROOT {
             reporter.warn(text);
+        }
+    }
+
+    /// Reports entries whose names belong to directories that stay, which no store of a dry run
+    /// tells.
+    fn report_kept(
+        &mut self,
+        deferred: &mut Extras,
+        kept: Vec<RootedPath>,
+        reporter: &mut Reporter,
+    ) {
+        let failure = |(root, below): RootedPath| {
+            let shown = &self.copying.roots[root as usize].shown_target;
+            let error = Op::Copy.failed(Cause::UndeletedDirectory);
+            account::failure(Side::Target, shown, &below, error)
+        };
+        let taken = deferred.take_out(&kept.into_iter().collect()).into_iter();
+        let failures: Vec<Failure> = taken.map(failure).collect();
+        self.phase.0.failed += failures.len() as u64;
+        for failure in gather(self.session.mail, &failures).into_iter().flatten().flatten() {
+            reporter.failure(&failure);
         }
     }
 
@@ -193,14 +227,14 @@ impl<'r> Sync<'r, '_, '_> {
         deletion_set: DeletionSet,
         delete_max: Option<u64>,
         reporter: &mut Reporter,
-    ) -> (Exit, DirectoryRecords) {
+    ) -> (Exit, Deleted) {
         if let Some(delete_max) = delete_max {
             let counted = self.count(&deletion_set, reporter);
             if counted > delete_max {
                 let (counted, most) = (human_count(counted), human_count(delete_max));
                 let why = format!("it would be {counted} entries, more than --max-delete {most}");
                 self.warn(&format!("nothing was deleted: {why}"), reporter);
-                return (Exit::DeleteLimit, DirectoryRecords::default());
+                return (Exit::DeleteLimit, Deleted::default());
             }
         }
         let mode = self.copying.options.plan_as.map_or(Mode::Delete, Mode::Plan);
@@ -220,19 +254,19 @@ impl<'r> Sync<'r, '_, '_> {
         deletion_set: DeletionSet,
         mode: Mode,
         reporter: &mut Reporter,
-    ) -> DirectoryRecords {
+    ) -> Deleted {
         let job = self.deletion(mode);
         let is_any = !deletion_set.is_empty() || !job.depths().is_empty();
         let any = gather(self.session.mail, &is_any);
         let any = any.map(|any| any.contains(&true));
         if !broadcast(self.session.mail, any) {
-            return DirectoryRecords::default();
+            return Deleted::default();
         }
         reporter.phase_ended();
         let counters = self.run_deletion(&job, deletion_set.into_tasks(), reporter);
         self.phase.0.add(&job.tally());
         self.phase.1.add(&counters);
-        job.into_changed()
+        Deleted { kept: job.kept(), changed: job.into_changed() }
     }
 
     fn deletion(&self, mode: Mode) -> DeleteJob<'r> {

@@ -23,7 +23,7 @@ use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::broadcast;
 use host::user::User;
-use lists::base::{Base, Entries};
+use lists::base::Entries;
 use ops::copy::Stage;
 use ops::copy::leftovers::Leftovers;
 use ops::copy::moving::Moving;
@@ -100,13 +100,13 @@ pub(super) struct After<'r, 's, 'c> {
 }
 
 /// The entries that are named, and the source that they are in.
-fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<Base>) {
+fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<(&[u8], Entries)>) {
     let is_source = |(side, _): &(Side, &[u8])| *side == Side::Source;
     let source = request.places().into_iter().find(is_source);
     let wishes = request.wishes();
     let moves = wishes.options.remove_source;
     let entries = if moves { Entries::Deleted } else { Entries::Read };
-    (&wishes.named, source.map(|(_, path)| Base::new(path, entries)))
+    (&wishes.named, source.map(|(_, path)| (path, entries)))
 }
 
 /// Does it on all ranks.
@@ -146,7 +146,7 @@ fn course<T: Transfer>(
     let resume_state = resume_state.ok_or(Exit::Unusable)?;
     let own = resume_state.own_things();
     let selection = selection.without_things_of_jobs(own.clone());
-    let manifest = open_outputs(session, request, (&options, shared), &mut reporter)?;
+    let manifest = open_outputs(session, (request, args), &options, &mut reporter)?;
     let (choice, what) = ((&selection, args), (&plan, &options));
     let roots = open_shared(session, &resolver, what, choice, &mut reporter);
     let roots = roots.ok_or(Exit::Unusable)?;
@@ -217,14 +217,14 @@ fn user_at_target<T: Transfer>(request: &T, resolver: &StoreResolver) -> User {
 /// The exit code, where one of them cannot be written; rank 0 has said why.
 fn open_outputs<T: Transfer>(
     session: &mut Session<'_, '_>,
-    request: &T,
-    (options, shared): (&CopyOptions, bool),
+    (request, args): (&T, &CommonArgs),
+    options: &CopyOptions,
     reporter: &mut Reporter,
 ) -> Result<Manifest, Exit> {
     let wishes = request.wishes();
     let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
-    let inputs = outputs::inputs(&wishes.named, &wishes.filters);
-    let manifest = manifest::open(session, path, (&inputs, shared), reporter)?;
+    let inputs = outputs::inputs(&wishes.named, &wishes.filters, args);
+    let manifest = manifest::open(session, path, (&inputs, args.assume_shared), reporter)?;
     let (record, trees) = (wishes.record.as_ref(), request.own_trees());
     record::begin(session, record, (&trees, &inputs, options.dry_run), reporter)?;
     Ok(manifest)

@@ -104,7 +104,7 @@ fn course(
     else {
         return Err(Exit::Unusable);
     };
-    let outputs = output::open(session, request, args.assume_shared, &mut reporter)?;
+    let outputs = output::open(session, request, args, &mut reporter)?;
     let part = outputs.first_part(session, request, &mut reporter)?;
     let selection = selection.without_outputs(outputs.own_entries.clone());
     let now_seconds = broadcast(session.mail, is_root.then(|| Time::now().seconds));

@@ -1,6 +1,7 @@
 //! Command-line options that all tools share, and how any command line is read.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
@@ -150,6 +151,13 @@ pub struct TuningArgs {
 }
 
 impl CommonArgs {
+    /// Returns the files that the options name and that a job reads.
+    pub fn files(&self) -> Vec<Vec<u8>> {
+        let control = self.limits.control_file().map(|path| path.as_os_str().as_bytes());
+        let key = self.ssh.ssh_identity.as_deref().map(str::as_bytes);
+        [control, key].into_iter().flatten().map(<[u8]>::to_vec).collect()
+    }
+
     /// Returns the format of lines on standard output: events of `--json`, or text.
     pub fn line_format(&self) -> LineFormat {
         if self.json { LineFormat::Ndjson } else { LineFormat::Text }

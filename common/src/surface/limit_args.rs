@@ -44,6 +44,11 @@ fn operations(text: &str) -> Result<String, RateError> {
 }
 
 impl LimitArgs {
+    /// Returns the path of the control file.
+    pub fn control_file(&self) -> Option<&Path> {
+        self.control_file.as_deref()
+    }
+
     /// Limits the job, with a bandwidth that was checked; all ranks call it. Rank 0 reads the
     /// control file from now on.
     pub fn begin(&self, bandwidth: Option<&str>, mail: &mut Mailbox<'_>) {

@@ -190,6 +190,8 @@ fn an_output_that_is_an_input_by_any_name_is_refused() {
     refused("dcp", &["--files-from", "paths", "--log-file", "paths", "tree", "new"]);
     refused("dsync", &["--exclude-from", "paths", "--log-file", "./paths", "tree", "new"]);
     refused("dwalk", &["--exclude-from", "paths", "-o", "paths", "tree"]);
+    refused("dwalk", &["--text", "--control-file", "rules", "-o", "rules", "tree"]);
+    refused("dcp", &["--control-file", "rules", "--log-file", "rules", "tree", "new"]);
     refused("drm", &["-n", "--filter-from", "rules", "-o", "rules", "tree"]);
     assert!([content(&at("l.ndjson")), content(&at("l.parquet"))] == before);
     assert_eq!(fs::read_to_string(at("paths")).unwrap(), "d0000/f00000\n");

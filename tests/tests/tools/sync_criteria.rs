@@ -249,3 +249,21 @@ fn an_owner_that_cannot_be_given_is_a_failure() {
     run(alone("dcp").args(["--chown=1:2"]).arg(work.at("s/d/f")).arg(work.path())).expect(0);
     assert_eq!(fs::metadata(work.at("f")).unwrap().gid(), 2);
 }
+
+/// Checks that a dry run promises no file in place of a directory that a filter keeps.
+#[test]
+fn a_dry_run_fails_where_a_directory_in_the_way_stays() {
+    let work = Sandbox::new();
+    trees::write(&work.at("s/x"), b"file");
+    for file in ["t/x/kept.tmp", "t/x/d/other", "t/y"] {
+        trees::write(&work.at(file), b"1");
+    }
+    for (options, count) in [("-nD", 1), ("-nD", 3), ("-D", 2)] {
+        let mut dsync = tool(count, "dsync");
+        dsync.args([options, "--exclude=*.tmp"]).args([work.at("s/"), work.at("t")]);
+        let ended = run(&mut dsync).expect(23);
+        assert!(ended.stderr.contains("--delete could not remove it"), "{}", ended.stderr);
+        assert!(!ended.stdout.contains("copy "), "{}", ended.stdout);
+    }
+    assert!(work.at("t/x/kept.tmp").exists() && !work.at("t/x/d").exists());
+}

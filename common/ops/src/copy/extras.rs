@@ -1,14 +1,17 @@
 //! Entries that are recorded for later: those to be deleted, until it is known whether deletion is
 //! allowed, and those that can be copied only after that.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::walk::WalkTask;
 use crate::walk::batch::NameBatch;
 use crate::walk::dir_ref::{DirRef, Trees};
+use crate::walk::packed::RootedPath;
 use types::entry::Hint;
 use types::limits::BATCH_NAMES_MAX;
-use types::path::Name;
+use types::path::{self, Name};
 
 /// Names by directory: one path for each batch of names, without open handles.
 #[derive(Debug, Default)]
@@ -44,6 +47,22 @@ impl Extras {
     pub(super) fn retain(&mut self, is_kept: impl Fn(&DirRef) -> bool) {
         let batches = self.batches.get_mut().unwrap_or_else(PoisonError::into_inner);
         batches.retain(|(dir_ref, _)| is_kept(dir_ref));
+    }
+
+    /// Takes out the entries whose names belong to some of these directories of the target, and
+    /// returns which.
+    pub fn take_out(&mut self, directories: &HashSet<RootedPath>) -> Vec<RootedPath> {
+        let taken = RefCell::new(Vec::new());
+        self.retain_names(|dir_ref, name| {
+            let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
+            let directory = (dir_ref.root(), below);
+            let is_free = !directories.contains(&directory);
+            if !is_free {
+                taken.borrow_mut().push(directory);
+            }
+            is_free
+        });
+        taken.into_inner()
     }
 
     /// Drops the entries that are not to be kept.

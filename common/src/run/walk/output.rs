@@ -10,6 +10,7 @@ use super::WalkRequest;
 use crate::run::outputs;
 use crate::run::outputs::OutputError;
 use crate::run::parts::PartLists;
+use crate::surface::cli::CommonArgs;
 use crate::surface::report::{self, About};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -48,16 +49,16 @@ pub struct Outputs {
 pub fn open(
     session: &mut Session<'_, '_>,
     request: &WalkRequest,
-    assume_shared: bool,
+    args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Result<Outputs, Exit> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let (mut report, mut own_entries) = (None, Vec::new());
     let made = is_root.then(|| {
-        let list = try_open(request, (&mut report, &mut own_entries), reporter)?;
+        let list = try_open((request, args), (&mut report, &mut own_entries), reporter)?;
         Ok(vec![list])
     });
-    let mut lists = PartLists::open(session, made, assume_shared, reporter)?;
+    let mut lists = PartLists::open(session, made, args.assume_shared, reporter)?;
     if let Some(part) = lists.only() {
         part.sorted = request.collector.sort.as_ref().map(|keys| keys.text.clone());
         part.roots = request.input.is_none().then_some(request.paths.len() as u32);
@@ -67,13 +68,14 @@ pub fn open(
 }
 
 fn try_open(
-    request: &WalkRequest,
+    (request, args): (&WalkRequest, &CommonArgs),
     (report, own): (&mut Option<StagedFile>, &mut Vec<(Vec<u8>, u64)>),
     reporter: &mut Reporter,
 ) -> Result<Option<StagedDirectory>, OutputError> {
     let WalkRequest { list, report: page, input, named, filters, .. } = request;
     let written: Vec<&[u8]> = list.iter().chain(page).map(Vec::as_slice).collect();
-    let read: Vec<Vec<u8>> = input.iter().cloned().chain(outputs::inputs(named, filters)).collect();
+    let read: Vec<Vec<u8>> =
+        input.iter().cloned().chain(outputs::inputs(named, filters, args)).collect();
     outputs::check(&written, &read)?;
     let create = |path: &Vec<u8>| StagedFile::create(path);
     *report = page.as_ref().map(create).transpose()?;
