@@ -43,7 +43,7 @@ if ! setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$interpreter"; 
     ln -sfn "../../python/bin/$(basename "$interpreter")" "$place/target/venv/bin/python3"
     sed -i "s|^home = .*|home = $place/target/python/bin|" "$place/target/venv/pyvenv.cfg"
 fi
-find "$programs" -maxdepth 1 -type f -perm -u+x -size +1M -exec cp -t "$build" {} +
+find "$programs" -maxdepth 1 -type f -perm -u+x ! -name '*-[0-9]*' -exec cp -t "$build" {} +
 while IFS=$'\t' read -r _ _ program; do cp "$program" "$build/deps/"; done <<<"$tests"
 
 own() { chown -R "$1" "$top" && chmod 700 "$top" "$top"/*; }
