@@ -23,40 +23,44 @@ pub struct Base {
     /// Listed directory, of which the directory may be a copy.
     copied: Option<Vec<u8>>,
     /// Use of the entries.
-    entries_are: Entries,
+    purpose: Purpose,
 }
 
 /// Use of the entries that a list names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Entries {
+pub enum Purpose {
     /// Entries are copied or compared.
     Read,
     /// Entries are deleted or moved: a copy of the listed directory has nothing to do with the
     /// list.
-    Deleted,
+    Delete,
 }
 
 impl Base {
     /// Describes the directory at a path, given by the operator.
-    pub fn new(given: &[u8], entries_are: Entries) -> Self {
+    pub fn new(given: &[u8], purpose: Purpose) -> Self {
         let here = std::env::current_dir().unwrap_or_default();
         let here = here.as_os_str().as_bytes().to_vec();
-        Self { paths: names_of(given, &here), here, copied: None, entries_are }
+        Self { paths: names_of(given, &here), here, copied: None, purpose }
     }
 
     /// Adds the directory that the list was made of, where entries are found there by other paths:
     /// in a copy of it, or by another name of the same directory.
     #[must_use]
     pub(crate) fn of_copy(self, listed: &[u8]) -> Self {
+        if self.depth_of_path(listed).is_some() {
+            // The paths of its entries tell.
+            return self;
+        }
         let of_listed = names_of(listed, &self.here);
         let in_any = |ones: &[Vec<u8>], others: &[Vec<u8>]| {
             ones.iter().any(|one| others.iter().any(|other| depth_below(one, other).is_some()))
         };
         let is_same = self.paths.iter().any(|path| of_listed.contains(path));
         let is_inside = in_any(&self.paths, &of_listed) || in_any(&of_listed, &self.paths);
-        let is_meant = match self.entries_are {
-            Entries::Read => true,
-            Entries::Deleted => self.ends_in(listed),
+        let is_meant = match self.purpose {
+            Purpose::Read => true,
+            Purpose::Delete => self.ends_in(listed),
         };
         let copied = (is_same || is_meant && !is_inside).then(|| listed.to_vec());
         Self { copied, ..self }
@@ -82,13 +86,17 @@ impl Base {
     /// Returns how many directories below this one an entry is; 0 for the directory itself, `None`
     /// for an entry that is elsewhere.
     pub(crate) fn depth(&self, entry: &OwnedRecord) -> Option<u32> {
-        let below = |path: &[u8]| self.paths.iter().find_map(|base| depth_below(path, base));
-        let is_relative = is_local(&entry.path) && !entry.path.starts_with(b"/");
-        let from_here = || is_relative.then(|| absolute_path(&self.here, &entry.path));
-        below(&entry.path).or_else(|| below(&from_here()?)).or_else(|| {
+        self.depth_of_path(&entry.path).or_else(|| {
             let is_copied = self.copied.as_deref() == Some(entry.view().root());
             is_copied.then_some(entry.depth)
         })
+    }
+
+    fn depth_of_path(&self, path: &[u8]) -> Option<u32> {
+        let below = |path: &[u8]| self.paths.iter().find_map(|base| depth_below(path, base));
+        let is_relative = is_local(path) && !path.starts_with(b"/");
+        let from_here = || is_relative.then(|| absolute_path(&self.here, path));
+        below(path).or_else(|| below(&from_here()?))
     }
 }
 
@@ -146,17 +154,17 @@ mod tests {
         record.to_owned()
     }
 
-    fn base(given: &str, entries_are: Entries, listed: &str) -> Base {
+    fn base(given: &str, purpose: Purpose, listed: &str) -> Base {
         let here = b"/data".to_vec();
         let paths = names_of(given.as_bytes(), &here);
-        Base { paths, here, copied: None, entries_are }.of_copy(listed.as_bytes())
+        Base { paths, here, copied: None, purpose }.of_copy(listed.as_bytes())
     }
 
     #[test]
-    fn entries_are_below_the_directory_that_is_named() {
-        for entries_are in [Entries::Read, Entries::Deleted] {
+    fn purpose_below_the_directory_that_is_named() {
+        for purpose in [Purpose::Read, Purpose::Delete] {
             let of = |given, listed, path, depth| {
-                base(given, entries_are, listed).depth(&entry(path, depth))
+                base(given, purpose, listed).depth(&entry(path, depth))
             };
             assert_eq!(of("w", "w", "w/a/f", 2), Some(2));
             assert_eq!(of("w", "w/a", "w/a/f", 1), Some(2), "not w/f");
@@ -179,9 +187,9 @@ mod tests {
         std::fs::create_dir_all(work.path().join("dir/sub")).unwrap();
         std::os::unix::fs::symlink("dir", work.path().join("link")).unwrap();
         let at = |name: &str| work.path().join(name).to_str().unwrap().to_owned();
-        for entries_are in [Entries::Read, Entries::Deleted] {
+        for purpose in [Purpose::Read, Purpose::Delete] {
             let of = |given, listed: &str, below: &str| {
-                let base = base(&at(given), entries_are, &at(listed));
+                let base = base(&at(given), purpose, &at(listed));
                 base.depth(&entry(&at(&format!("{listed}/{below}")), 1))
             };
             assert_eq!([of("dir", "link", "f"), of("link", "dir", "f")], [Some(1); 2]);
@@ -196,9 +204,9 @@ mod tests {
             ("copy", "w", "w/f"),
             ("s3://b/q", "s3://b/p", "s3://b/p/f"),
         ] {
-            let depth = |entries_are| base(given, entries_are, listed).depth(&entry(path, 1));
-            assert_eq!(depth(Entries::Read), Some(1));
-            assert_eq!(depth(Entries::Deleted), None);
+            let depth = |purpose| base(given, purpose, listed).depth(&entry(path, 1));
+            assert_eq!(depth(Purpose::Read), Some(1));
+            assert_eq!(depth(Purpose::Delete), None);
         }
     }
 }

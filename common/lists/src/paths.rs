@@ -216,21 +216,13 @@ impl Iterator for Paths {
 
 /// Returns what is wrong with a path that is not one below the source.
 fn fault_of(text: &[u8], parts: &[&[u8]]) -> ListFault {
-    let mut depth = 0_usize;
-    let mut leaves = |part: &&[u8]| match *part {
-        b".." if depth == 0 => true,
-        b".." => {
-            depth -= 1;
-            false
-        }
-        _ => {
-            depth += 1;
-            false
-        }
+    let step = |depth: usize, part: &&[u8]| match *part {
+        b".." => depth.checked_sub(1),
+        _ => Some(depth + 1),
     };
     if text.contains(&0) {
         ListFault::WithNul
-    } else if parts.iter().any(&mut leaves) {
+    } else if parts.iter().try_fold(0, step).is_none() {
         ListFault::Outside
     } else {
         ListFault::WithParent

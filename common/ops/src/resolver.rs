@@ -3,10 +3,10 @@
 
 mod host_options;
 mod hosts;
-mod mounts;
 mod overlap;
 mod probe;
 mod sftp_remote;
+mod shared_mounts;
 mod spot;
 mod unreached;
 
@@ -21,6 +21,7 @@ use hosts::{HostReach, Hosts};
 pub use unreached::{UnknownName, Unreached};
 
 use host::dfuse::{Dfuse, MountError};
+use host::mounts;
 use host::user::User;
 use posix::{self, PosixStore};
 use s3::config::environment;
@@ -114,16 +115,15 @@ impl Mounted {
     /// # Errors
     /// Returns why the container is not available.
     pub fn find(container: &Container) -> std::result::Result<Self, NotMounted> {
-        let shows = |mount: &host::mounts::Mount| {
+        let shows = |mount: &mounts::Mount| {
             // Reading an attribute may block on a dead mount, so it is only read where the
             // container is named by UUID.
-            let link = || {
-                container.has_uuid().then(|| host::mounts::attribute(mount, "user.daos")).flatten()
-            };
+            let link =
+                || container.has_uuid().then(|| mounts::attribute(mount, "user.daos")).flatten();
             mount.is_dfuse() && container.is_at(&mount.point, link().as_deref())
         };
-        let is_usable = |mount: &host::mounts::Mount| shows(mount) && mount.answers();
-        if let Some(mount) = host::mounts::table().into_iter().rfind(is_usable) {
+        let is_usable = |mount: &mounts::Mount| shows(mount) && mount.answers();
+        if let Some(mount) = mounts::table().into_iter().rfind(is_usable) {
             return Ok(Self::Already(mount.point));
         }
         Dfuse::mount(&container.pool, &container.name)

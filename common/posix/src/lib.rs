@@ -27,8 +27,6 @@ mod view;
 mod visible;
 mod xattrs;
 
-pub use view::Shown;
-
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -57,6 +55,7 @@ use types::operand::root_view;
 use types::operand::root_view::RootView;
 use types::outcome::compare::TimeRange;
 use types::path::{Name, RelPath};
+pub use view::Shown;
 
 /// A tree of a POSIX file system.
 pub struct PosixStore {
@@ -373,12 +372,14 @@ pub fn lineage(path: &[u8]) -> Option<Lineage> {
     Some(Lineage { machine: process::machine_id(), directories })
 }
 
-/// Returns the directories of file systems that the tree at `path` shows: its own root first, and
-/// those of the mounts below it (proc_pid_mountinfo(5)). There are none where the system does not
-/// tell.
-pub fn shown_directories(path: &[u8]) -> Vec<Shown> {
+/// Returns the directories of file systems that each tree shows: its own root first, and those of
+/// the mounts below it (proc_pid_mountinfo(5)). There are none where the system does not tell.
+pub fn shown_directories(trees: [&[u8]; 2]) -> [Vec<Shown>; 2] {
     let table = mounts::table();
-    real_path(path).and_then(|path| view::shown(&path, &table)).unwrap_or_default()
+    trees.map(|path| {
+        let here = calls::open(OsStr::from_bytes(path), calls::UP, Mode::empty());
+        here.map_or_else(|_| Vec::new(), |here| view::shown(here.as_fd(), &table))
+    })
 }
 
 /// Returns the absolute path of the directory at `path` without symbolic links (proc_pid_fd(5)).

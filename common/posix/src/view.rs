@@ -79,20 +79,19 @@ pub struct Shown {
     pub directory: Vec<u8>,
 }
 
-/// Returns the directories that the tree at a real path shows, its root first. `None` where the
-/// mount of the root is not known.
-pub(super) fn shown(path: &[u8], table: &[Mount]) -> Option<Vec<Shown>> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let path_of_call = OsStr::from_bytes(path);
-    let found = statx(rustix::fs::CWD, path_of_call, flags, StatxFlags::MNT_ID).ok()?;
-    let own = mounts::by_id(table, found.stx_mnt_id)?;
-    let directory = join(&own.shown, mounts::relative(path, &own.point)?);
-    let root = Shown { below: Vec::new(), device: own.device, directory };
-    let mounted = mounts::below(table, own.id, path).into_iter().filter_map(|mount| {
-        let below = mounts::relative(&mount.point, path)?.to_vec();
-        Some(Shown { below, device: mount.device, directory: mount.shown.clone() })
+/// Returns the directories that the tree below a root shows, the root first; none where the mount
+/// of the root is not known.
+pub(super) fn shown(fd: BorrowedFd<'_>, table: &[Mount]) -> Vec<Shown> {
+    let Ok(at) = At::of(fd) else { return Vec::new() };
+    let Some(own) = at.mount(table) else { return Vec::new() };
+    let Some(below) = mounts::relative(&at.path, &own.point) else { return Vec::new() };
+    let root = Shown { below: Vec::new(), device: own.device, directory: join(&own.shown, below) };
+    let mounted = at.mounts_below(table).into_iter().map(|(below, mount)| Shown {
+        below,
+        device: mount.device,
+        directory: mount.shown.clone(),
     });
-    Some(std::iter::once(root).chain(mounted).collect())
+    std::iter::once(root).chain(mounted).collect()
 }
 
 /// Returns the points and device numbers of the mounts below a root, to notice when they change.

@@ -10,6 +10,7 @@ use crate::read::object::Bucket;
 use crate::write::fields::{Like, NewObject};
 use types::entry::{Attributes, Kind};
 use types::error::{Cause, Result};
+use types::operand::staged_name::probe_name;
 
 impl ObjectStore {
     /// Returns why objects of `source` must not be copied to this store, if both turn out to be the
@@ -20,19 +21,20 @@ impl ObjectStore {
     /// its upload. Replicas have that, too: an object that is made here for a moment, and looked
     /// for there, tells them apart. With `changes_nothing` none is made, and there is no answer.
     pub fn overlap_with(&self, source: &Self, kind: Kind, changes_nothing: bool) -> Option<Cause> {
-        let cause = self.nesting(source).filter(|cause| {
-            let is_tree = kind == Kind::Directory;
-            is_tree || *cause == Cause::SameFile
-        })?;
+        if changes_nothing {
+            return None;
+        }
+        let is_tree = kind == Kind::Directory;
+        let cause = self.nesting(source).filter(|it| is_tree || *it == Cause::SameFile)?;
         // What cannot be read tells nothing.
         let is_suspected = self.has_object_of(source).unwrap_or(true);
-        (is_suspected && !changes_nothing && self.shows_itself_in(source)).then_some(cause)
+        (is_suspected && self.shows_itself_in(source)).then_some(cause)
     }
 
     /// Returns how the keys of both stores overlap, if their buckets have one name.
     fn nesting(&self, source: &Self) -> Option<Cause> {
-        let is_told_apart = self.bucket.device() == source.bucket.device();
-        if is_told_apart || self.bucket.name != source.bucket.name {
+        let is_one_service = self.bucket.device() == source.bucket.device();
+        if is_one_service || self.bucket.name != source.bucket.name {
             None
         } else if self.prefix == source.prefix {
             Some(Cause::SameFile)
@@ -65,7 +67,7 @@ impl ObjectStore {
     /// Returns whether an object that is made in this store for a moment is in the bucket of the
     /// source.
     fn shows_itself_in(&self, source: &Self) -> bool {
-        let key = format!("{}.dcp.probe.{:016x}", self.prefix, fastrand::u64(..));
+        let key = format!("{}{}", self.prefix, probe_name(fastrand::u64(..)));
         let is_made = put_empty(&self.bucket, &key).is_ok();
         let is_shown = is_made && source.bucket.head(&key).is_ok();
         if let Err(error) = self.bucket.remove(&key) {

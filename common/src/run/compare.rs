@@ -11,7 +11,7 @@ use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{announce, close, exit_for, find_stores, named, outputs, select, threads_of_rank};
 use comm::Rank;
 use comm::collective::gather;
-use lists::base::Entries;
+use lists::base::Purpose;
 use lists::staged::{StagedDirectory, StagedFile};
 use ops::compare::options::{CompareOptions, Evidence};
 use ops::compare::root::{CompareRoot, Unsuitable};
@@ -78,7 +78,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Some(own) => selection.without_things_of_jobs(own.clone()),
         None => selection,
     };
-    let below = Some((&request.source[..], Entries::Read));
+    let below = Some((&request.source[..], Purpose::Read));
     let opened = match named::open(session, (&request.named, below), &mut reporter) {
         Ok(opened) => opened,
         Err(exit) => return exit,

@@ -6,7 +6,7 @@ use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
 use comm::collective::{broadcast, gather};
-use lists::base::{Base, Entries};
+use lists::base::{Base, Purpose};
 use lists::named::{Named, Origin};
 use lists::paths::PathsFile;
 use lists::source::{ListSource, Piece, Share};
@@ -74,7 +74,7 @@ impl Opened {
 /// The exit code, on all ranks, where it cannot be read; rank 0 has said why.
 pub fn open(
     session: &mut Session<'_, '_>,
-    (args, below): (&NamedArgs, Option<(&[u8], Entries)>),
+    (args, below): (&NamedArgs, Option<(&[u8], Purpose)>),
     reporter: &mut Reporter,
 ) -> Result<Opened, Exit> {
     if args.is_empty() {
@@ -147,7 +147,7 @@ fn repeated(
     repeats::find(session, || pieces.iter().flat_map(of_piece))
 }
 
-fn look(args: &NamedArgs, below: Option<(&[u8], Entries)>) -> Result<Origin, Failure> {
+fn look(args: &NamedArgs, below: Option<(&[u8], Purpose)>) -> Result<Origin, Failure> {
     if let Some(manifest) = args.manifest() {
         return ListSource::open(manifest).map(Origin::Manifest);
     }
@@ -158,7 +158,7 @@ fn look(args: &NamedArgs, below: Option<(&[u8], Entries)>) -> Result<Origin, Fai
         (Some(list), _) => {
             let list = ListSource::open(&list)?;
             let list = match below {
-                Some((directory, entries_are)) => list.below(Base::new(directory, entries_are)),
+                Some((directory, purpose)) => list.below(Base::new(directory, purpose)),
                 None => list,
             };
             Ok(Origin::List(list))

@@ -23,7 +23,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::{broadcast, gather, reduce};
-use lists::base::Entries;
+use lists::base::Purpose;
 use lists::staged::StagedFile;
 use ops::remove::root::{NotRemovable, RemoveRoot, overlap, refusal};
 use ops::remove::{Level, RemoveJob, RemoveOptions, RemoveTask};
@@ -90,7 +90,7 @@ fn try_run(
     refuse(session, request, reporter)?;
     let selection = select(session, &request.filters, reporter).ok_or(Exit::Usage)?;
     let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(why))?;
-    let below = request.paths.first().map(|path| (&path[..], Entries::Deleted));
+    let below = request.paths.first().map(|path| (&path[..], Purpose::Delete));
     let entries = named::open(session, (&request.named, below), reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
     let resolver = find_stores(session, (&places, selection.is_one_file_system()), args, reporter)?;

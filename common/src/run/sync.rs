@@ -98,7 +98,7 @@ impl Transfer for SyncRequest {
 struct Deleted {
     /// Directories that stay, and whose attributes have changed.
     changed: DirectoryRecords,
-    /// Directories of all ranks in which something stays.
+    /// Directories of all ranks in which something stays, where the deletion is only planned.
     kept: Vec<RootedPath>,
 }
 
@@ -266,7 +266,9 @@ impl<'r> Sync<'r, '_, '_> {
         let counters = self.run_deletion(&job, deletion_set.into_tasks(), reporter);
         self.phase.0.add(&job.tally());
         self.phase.1.add(&counters);
-        Deleted { kept: job.kept(), changed: job.into_changed() }
+        let is_plan = matches!(mode, Mode::Plan(_));
+        let kept = if is_plan { job.kept() } else { Vec::new() };
+        Deleted { kept, changed: job.into_changed() }
     }
 
     fn deletion(&self, mode: Mode) -> DeleteJob<'r> {

@@ -23,7 +23,7 @@ use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::broadcast;
 use host::user::User;
-use lists::base::Entries;
+use lists::base::Purpose;
 use ops::copy::Stage;
 use ops::copy::leftovers::Leftovers;
 use ops::copy::moving::Moving;
@@ -100,13 +100,13 @@ pub(super) struct After<'r, 's, 'c> {
 }
 
 /// The entries that are named, and the source that they are in.
-fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<(&[u8], Entries)>) {
+fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<(&[u8], Purpose)>) {
     let is_source = |(side, _): &(Side, &[u8])| *side == Side::Source;
     let source = request.places().into_iter().find(is_source);
     let wishes = request.wishes();
     let moves = wishes.options.remove_source;
-    let entries = if moves { Entries::Deleted } else { Entries::Read };
-    (&wishes.named, source.map(|(_, path)| (path, entries)))
+    let purpose = if moves { Purpose::Delete } else { Purpose::Read };
+    (&wishes.named, source.map(|(_, path)| (path, purpose)))
 }
 
 /// Does it on all ranks.

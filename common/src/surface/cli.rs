@@ -317,7 +317,7 @@ fn refusal(error: &clap::Error, command: &Command) -> String {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) => {
             foreign::instead(typed, command).or_else(|| surplus(typed, command))
         }
-        (ErrorKind::ArgumentConflict, _) => mirrored_list(&error.render().to_string()),
+        (ErrorKind::ArgumentConflict, _) => mirrored_list(error),
         _ => None,
     };
     answer.unwrap_or_else(|| error.render().to_string())
@@ -336,10 +336,12 @@ fn surplus(typed: &str, command: &Command) -> Option<String> {
 }
 
 /// Words for a mirror of the entries of a list, which is not defined.
-fn mirrored_list(refusal: &str) -> Option<String> {
-    let names_list = |list: &&&str| refusal.contains(**list);
-    let list = ["--files-from", "--input"].iter().find(names_list)?;
-    refusal.contains("--delete").then(|| {
+fn mirrored_list(error: &clap::Error) -> Option<String> {
+    let named = [ContextKind::InvalidArg, ContextKind::PriorArg];
+    let named = named.into_iter().filter_map(|kind| error.get(kind));
+    let named: String = named.map(ToString::to_string).collect();
+    let list = ["--files-from", "--input"].into_iter().find(|list| named.contains(list))?;
+    named.contains("--delete").then(|| {
         format!(
             "--delete and {list} exclude each other: entries that the list does not name would be \
              extraneous; select with --include and --exclude, or delete what a list names with drm"

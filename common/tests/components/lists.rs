@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lists::base::{Base, Entries};
+use lists::base::{Base, Purpose};
 use lists::labels::PartOf;
 use lists::mfu::write::{MfuWriter, encode};
 use lists::part::PartWriter;
@@ -359,7 +359,7 @@ fn a_list_that_does_not_tell_its_root_is_read_below_the_one_that_is_named() {
     fs::write(&list, RECORDED).unwrap();
     let depths = |root: &[u8]| -> Vec<Option<u32>> {
         let source = ListSource::open(list.as_os_str().as_encoded_bytes()).unwrap();
-        let source = source.below(Base::new(root, Entries::Read));
+        let source = source.below(Base::new(root, Purpose::Read));
         let pieces = source.share(0, 1).unwrap().pieces;
         let entries = pieces.into_iter().flat_map(|piece| source.records(piece).unwrap());
         entries.map(|entry| entry.ok().map(|entry| entry.depth)).collect()

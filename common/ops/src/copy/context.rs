@@ -164,7 +164,7 @@ impl Context<'_, '_> {
         };
         let source_name = name;
         self.stays(dir_ref);
-        self.has_failed(dir_ref, name);
+        self.name_stays(dir_ref, name);
         let name = match side_error.side {
             Side::Source => name,
             Side::Target => env.target_name_bytes(dir_ref, name),

@@ -232,7 +232,7 @@ impl Context<'_, '_> {
     }
 
     /// Records that a name was not copied: if the file has others that are linked, those stay, too.
-    pub(super) fn has_failed(&self, dir_ref: &DirRef, name: &[u8]) {
+    pub(super) fn name_stays(&self, dir_ref: &DirRef, name: &[u8]) {
         let Some(moving) = self.env.moving else { return };
         let Ok(name) = CString::new(name) else { return };
         let dir = dir_ref.source_dir(&*self.env.root(dir_ref).source);

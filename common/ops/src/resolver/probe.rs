@@ -10,6 +10,7 @@ use store::opening::{Need, OpenAs};
 use types::entry::{Attributes, Kind};
 use types::error::{Cause, Result, Side};
 use types::operand::placement::Given;
+use types::operand::staged_name::probe_name;
 use types::path::{join, parent};
 
 impl StoreResolver {
@@ -56,8 +57,7 @@ impl StoreResolver {
         let (store, _) = self.open_changeable(Side::Target, directory, passage)?;
         let dir = store.open_dir(&types::path::RelPath::root())?;
         let times = dir.metadata()?.times();
-        let name = format!(".dcp.probe.{:016x}", fastrand::u64(..));
-        let name = CString::new(name).unwrap_or_default();
+        let name = CString::new(probe_name(fastrand::u64(..))).unwrap_or_default();
         dir.make_dir(&name, 0o700)?;
         Ok(Probe { dir, name, before: Some(Attributes { times, ..Attributes::default() }) })
     }

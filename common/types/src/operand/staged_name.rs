@@ -56,6 +56,12 @@ const JOURNAL_DIGITS: usize = 16;
 /// a name can be; the number tells journals apart.
 const JOURNAL_TARGET_BYTES_MAX: usize = 200;
 
+/// Returns the name, with a random number, of what is made at a target for a moment, to see whether
+/// it is at the source, too.
+pub fn probe_name(number: u64) -> String {
+    format!(".dcp.probe.{number:016x}")
+}
+
 /// Returns the name of a journal beside a target of that name.
 pub fn journal_name(target: &str, number: u64) -> String {
     let (between, head) = (String::from_utf8_lossy(JOURNAL), head_of(target));

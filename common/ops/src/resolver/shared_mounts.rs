@@ -34,9 +34,9 @@ impl StoreResolver {
         if !from.is_here() || !to.is_here() {
             return false;
         }
-        let trees = [&from.path, &to.path].map(|path| posix::shown_directories(path));
+        let [of_source, of_target] = posix::shown_directories([&from.path, &to.path]);
         let is_there = |below: &[u8]| from.kind(&join(&from.path, below)) == Some(Kind::Directory);
-        shared(&trees[0], &trees[1]).iter().any(|Shared { mount, at }| {
+        shared(&of_source, &of_target).iter().any(|Shared { mount, at }| {
             // A mount point that only the target has stays as it is.
             let is_entered = mount.is_empty() || is_there(mount);
             takes_part(at) && is_entered && (deletes || is_there(at))
