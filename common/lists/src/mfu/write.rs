@@ -109,7 +109,11 @@ impl MfuWriter {
             list.write_all(&header.map(u64::to_be_bytes).concat())?;
             list.write_all(&users)?;
             list.write_all(&groups)?;
-            (0..entries).try_for_each(|_| put_entry(&mut records_again, &mut list, path_bytes))?;
+            let mut entry = vec![0; path_bytes as usize + FIELDS * NUMBER];
+            for _ in 0..entries {
+                read_entry(&mut records_again, &mut entry)?;
+                list.write_all(&entry)?;
+            }
             list.write_all(if failed > 0 { UNFINISHED } else { b"" })?;
             list.flush()
         };
@@ -118,14 +122,15 @@ impl MfuWriter {
     }
 }
 
-fn put_entry(records: &mut impl Read, list: &mut impl Write, path_bytes: u64) -> Result<()> {
+/// Reads a record, and fills its path up with NUL.
+fn read_entry(records: &mut impl Read, entry: &mut [u8]) -> Result<()> {
     let mut length = [0; 4];
     records.read_exact(&mut length)?;
-    let length = u32::from_be_bytes(length) as usize;
-    let mut entry = vec![0; path_bytes as usize + FIELDS * NUMBER];
-    records.read_exact(&mut entry[..length])?;
-    records.read_exact(&mut entry[path_bytes as usize..])?;
-    list.write_all(&entry)
+    let (path, numbers) = entry.split_at_mut(entry.len() - FIELDS * NUMBER);
+    let (path, padding) = path.split_at_mut(u32::from_be_bytes(length) as usize);
+    padding.fill(0);
+    records.read_exact(path)?;
+    records.read_exact(numbers)
 }
 
 fn field<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8]> {

@@ -13,13 +13,20 @@ pub struct SortBuffer {
     order: Vec<Slot>,
 }
 
-/// The position of an entry, and the first bytes of its key, which suffice for most comparisons
-/// without touching the blocks.
+/// The position of an entry, and the first bytes of its key behind those that all keys share, which
+/// suffice for most comparisons without touching the blocks. They are known while entries are
+/// sorted.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
-    prefix: u64,
+    first: [u64; 2],
     block: u32,
     at: u32,
+}
+
+impl Slot {
+    fn new(block: u32, at: usize) -> Self {
+        Self { first: [0; 2], block, at: at as u32 }
+    }
 }
 
 impl SortBuffer {
@@ -47,7 +54,7 @@ impl SortBuffer {
         }
         let number = self.blocks.len() as u32 - 1;
         let Some(block) = self.blocks.last_mut() else { return };
-        self.order.push(Slot { prefix: prefix(key), block: number, at: block.len() as u32 });
+        self.order.push(Slot::new(number, block.len()));
         block.extend((key.len() as u32).to_le_bytes());
         block.extend((value.len() as u32).to_le_bytes());
         block.extend_from_slice(key);
@@ -68,8 +75,8 @@ impl SortBuffer {
         let number = self.blocks.len() as u32;
         let mut at = 0;
         while at < block.len() {
-            let (key, _, next) = entry(&block, at)?;
-            self.order.push(Slot { prefix: prefix(key), block: number, at: at as u32 });
+            let (_, _, next) = entry(&block, at)?;
+            self.order.push(Slot::new(number, at));
             at = next;
         }
         self.blocks.push(block);
@@ -85,10 +92,24 @@ impl SortBuffer {
 
     /// Sorts the entries by their keys.
     pub fn sort(&mut self) {
+        let shared = self.shared_bytes();
         let blocks = &self.blocks;
+        for slot in &mut self.order {
+            slot.first = first_bytes(&key(blocks, *slot)[shared..]);
+        }
         processors::sort_by(&mut self.order, |a, b| {
-            a.prefix.cmp(&b.prefix).then_with(|| key(blocks, *a).cmp(key(blocks, *b)))
+            a.first.cmp(&b.first).then_with(|| key(blocks, *a).cmp(key(blocks, *b)))
         });
+    }
+
+    /// Returns the number of bytes with which all keys begin alike, such as those of a common
+    /// directory.
+    fn shared_bytes(&self) -> usize {
+        let mut keys = self.order.iter().map(|slot| key(&self.blocks, *slot));
+        let first = keys.next().unwrap_or_default();
+        keys.fold(first.len(), |shared, key| {
+            first[..shared].iter().zip(key).take_while(|(one, other)| one == other).count()
+        })
     }
 
     /// Returns the key of an entry, by its index in the order.
@@ -138,9 +159,42 @@ fn length(bytes: &[u8]) -> Option<usize> {
     Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
 }
 
-fn prefix(key: &[u8]) -> u64 {
-    let mut first = [0; 8];
-    let length = key.len().min(8);
-    first[..length].copy_from_slice(&key[..length]);
-    u64::from_be_bytes(first)
+/// Returns the first bytes of a key as numbers that compare as they do, with zeros behind its end.
+fn first_bytes(key: &[u8]) -> [u64; 2] {
+    let number = |at: usize| {
+        let bytes = key.get(at..).unwrap_or_default();
+        let mut number = [0; 8];
+        let length = bytes.len().min(8);
+        number[..length].copy_from_slice(&bytes[..length]);
+        u64::from_be_bytes(number)
+    };
+    [number(0), number(8)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_begin_alike_end_or_differ_anywhere_are_in_order() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let begin = "/a/b".repeat(random.usize(0..9));
+            let mut keys: Vec<Vec<u8>> = (0..random.usize(0..60))
+                .map(|_| {
+                    let length = random.usize(0..24);
+                    let rest = (0..length).map(|_| random.choice(*b"\0ab\xff").unwrap());
+                    begin.bytes().chain(rest).collect()
+                })
+                .collect();
+            let mut sort_buffer = SortBuffer::default();
+            for key in &keys {
+                sort_buffer.push(key, b"value");
+            }
+            sort_buffer.sort();
+            keys.sort();
+            assert!(sort_buffer.entries().map(|(key, _)| key).eq(&keys), "seed {seed}");
+            assert_eq!(sort_buffer.lower_bound(&[]), 0);
+        }
+    }
 }
