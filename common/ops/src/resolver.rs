@@ -12,6 +12,7 @@ mod unreached;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limited::{At, limited};
@@ -479,6 +480,15 @@ impl StoreResolver {
             return Some([place.head, place.host.real_path(place.below)?].concat());
         }
         if self.is_object(side, path) { None } else { posix::real_path(&self.local(path)) }
+    }
+
+    /// Returns the home directory of the user on the host of a path, in the form of
+    /// [`StoreResolver::real_path`]; here it is that of `HOME`.
+    pub fn home(&self, path: &[u8]) -> Option<Vec<u8>> {
+        if let Some(place) = self.hosts.of(path) {
+            return Some([place.head, place.host.real_path(b".")?].concat());
+        }
+        posix::real_path(std::env::var_os("HOME")?.as_bytes())
     }
 
     /// Returns the store of the objects that a path leads to, if it does.

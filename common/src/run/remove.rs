@@ -64,6 +64,14 @@ pub struct RemoveRequest {
     pub named: NamedArgs,
 }
 
+impl RemoveRequest {
+    /// Returns whether no filter keeps anything from being removed.
+    fn selects_all(&self) -> bool {
+        let MatchOptions { matching, excluded, of_names: _ } = &self.matching;
+        self.filters.admits_all() && matching.is_none() && excluded.is_none()
+    }
+}
+
 /// Runs a removal on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &RemoveRequest, args: &CommonArgs) -> Exit {
     let mut reporter = Reporter::new(session.tool, "remove", args, session.topology.ranks);
@@ -96,11 +104,7 @@ fn try_run(
     let resolver = find_stores(session, (&places, selection.is_one_file_system()), args, reporter)?;
     let resolver = resolver.discarding_changes(request.dry_run);
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
-    if entries.named.is_some() && roots.iter().any(|root| root.single.is_some()) {
-        let path = path::escaped(&request.paths[0]);
-        let why = format!("\"{path}\" is no directory, in which the entries of a list could be");
-        return Err(session.refuse(why));
-    }
+    refuse_roots(session, (request, &roots, entries.named.is_some()), &resolver)?;
     let shared: Vec<_> = roots.iter().map(shared).collect();
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {
         return Err(Exit::Unusable);
@@ -157,6 +161,30 @@ fn refuse(
         }
     }
     if refusals.is_empty() { Ok(()) } else { Err(Exit::Usage) }
+}
+
+/// Refuses a list of entries of what is no directory, and the removal of a home directory with all
+/// in it, however it is named.
+fn refuse_roots(
+    session: &mut Session<'_, '_>,
+    (request, roots, has_list): (&RemoveRequest, &[RemoveRoot], bool),
+    resolver: &StoreResolver,
+) -> Result<(), Exit> {
+    if has_list && roots.iter().any(|root| root.single.is_some()) {
+        let path = path::escaped(&request.paths[0]);
+        let why = format!("\"{path}\" is no directory, in which the entries of a list could be");
+        return Err(session.refuse(why));
+    }
+    let removes_all = !has_list && request.selects_all();
+    let with_home = || roots.iter().find(|root| removes_all && root.has_home(resolver));
+    // Nodes may differ in what is a home directory; that of rank 0 counts.
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let home = is_root.then(|| with_home().map(|root| path::escaped(&root.given)));
+    let Some(path) = broadcast(session.mail, home) else { return Ok(()) };
+    Err(session.refuse(format!(
+        "\"{path}\" is the user's home directory or contains it, which is not removed as a whole; name \
+         what is in it"
+    )))
 }
 
 fn seeds(roots: &[RemoveRoot]) -> Vec<ops::walk::WalkTask> {

@@ -83,6 +83,15 @@ impl FilterArgs {
         } = self;
         rules.list.is_empty() && max_depth.is_none() && !one_file_system
     }
+
+    /// Returns whether no entry of a file system is left out.
+    pub fn admits_all(&self) -> bool {
+        let Self { rules, min_size, max_size, min_age, max_age, max_depth, one_file_system: _ } =
+            self;
+        let has_size = min_size.is_some() || max_size.is_some();
+        let has_age = min_age.is_some() || max_age.is_some();
+        rules.list.is_empty() && !has_size && !has_age && max_depth.is_none()
+    }
 }
 
 /// `--include`, `--exclude` and their files: written by hand, because derived options forget the

@@ -203,6 +203,28 @@ fn what_must_not_be_deleted_is_refused_with_one_line() {
 /// Mount points stay: a file system below the root, and a bind mount of a directory of the same
 /// file system.
 #[test]
+fn the_home_directory_and_those_above_it_are_refused_however_they_are_named() {
+    let work = Sandbox::new();
+    trees::write(&work.at("all/home/thesis"), b"precious");
+    symlink("home", work.at("all/link")).unwrap();
+    for path in ["all/home", "all/home/", "all/link/../home", "all"] {
+        let mut drm = tool(1, "drm");
+        drm.current_dir(work.path()).env("HOME", work.at("all/home")).arg(path);
+        let says = run(&mut drm).expect(2).stderr;
+        assert!(says.contains("home directory or contains it"), "{path}: {says}");
+        assert!(work.at("all/home/thesis").exists(), "{path}");
+    }
+    // What is selected in it may be removed.
+    trees::write(&work.at("all/home/core"), b"");
+    let mut filtered = tool(4, "drm");
+    filtered.current_dir(work.path()).env("HOME", work.at("all/home"));
+    run(filtered.args(["--include", "core", "all/home"])).expect(0);
+    assert_eq!(below(&work.at("all")), names(&["home", "home/thesis", "link"]));
+    drm(1, work.path(), &["all/home"]).expect(0);
+    assert_eq!(below(&work.at("all")), names(&["link"]));
+}
+
+#[test]
 fn mounts_stay_with_all_in_them() {
     need_root!();
     for count in [1, 4] {

@@ -341,6 +341,13 @@ fn the_root_and_the_home_directory_of_a_host_are_never_removed() {
         assert!(ended.stderr.contains("not removed"), "{path:?} {}", ended.stderr);
         assert!(work.path().join("home/thesis").exists(), "{path:?}");
     }
+    let home = work.path().join("home").display().to_string();
+    for path in [&home, &format!("{home}/"), &work.path().display().to_string()] {
+        let mut drm = with_agent(&sshd, 1, "drm", &agent);
+        let ended = run(drm.arg(format!("root@127.0.0.1:{path}"))).expect(2);
+        assert!(ended.stderr.contains("home directory"), "{path:?} {}", ended.stderr);
+        assert!(work.path().join("home/thesis").exists(), "{path:?}");
+    }
     // A path below is one that is removed.
     let mut drm = with_agent(&sshd, 1, "drm", &agent);
     run(drm.arg("root@127.0.0.1:~/thesis")).expect(0);
@@ -358,18 +365,19 @@ fn a_tilde_is_the_home_directory_and_no_name() {
     let agent = format!("cd '{}' && {}", path("home").display(), agent());
     let into = |target: &str| {
         let mut dcp = with_agent(&sshd, 1, "dcp", &agent);
-        run(dcp.arg(path("s/file")).arg(format!("root@127.0.0.1:{target}")))
+        run(dcp.arg(path("s/file")).arg(target))
     };
-    into("~").expect(0);
-    into("~/copy").expect(0);
-    into("~other/copy").expect(2);
-    into(":module").expect(2);
+    into("root@127.0.0.1:~").expect(0);
+    into("root@127.0.0.1:~/copy").expect(0);
+    into("127.0.0.1:~/other").expect(0);
+    into("root@127.0.0.1:~other/copy").expect(2);
+    into("root@127.0.0.1::module").expect(2);
     let mut names: Vec<_> = std::fs::read_dir(path("home")).unwrap().collect();
-    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names.len(), 3, "{names:?}");
     assert!(
-        names
-            .drain(..)
-            .all(|it| ["file", "copy"].contains(&it.unwrap().file_name().to_str().unwrap()))
+        names.drain(..).all(
+            |it| ["file", "copy", "other"].contains(&it.unwrap().file_name().to_str().unwrap())
+        )
     );
 }
 

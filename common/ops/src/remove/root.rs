@@ -119,6 +119,14 @@ impl RemoveRoot {
         }
     }
 
+    /// Returns whether the home directory of the user is this directory, or below it.
+    pub fn has_home(&self, resolver: &StoreResolver) -> bool {
+        let (Some(real), Some(home)) = (&self.real, resolver.home(&self.given)) else {
+            return false;
+        };
+        is_below(&home, real)
+    }
+
     fn new(store: impl Into<Arc<dyn Store>>, (shown, given): (&[u8], &[u8])) -> Self {
         Self {
             store: store.into(),
@@ -273,6 +281,12 @@ fn passage() -> OpenAs {
     OpenAs { need: Need::Passage, below: Need::Passage, ..OpenAs::default() }
 }
 
+/// Returns whether a real path is that of a directory, or below it.
+fn is_below(inner: &[u8], outer: &[u8]) -> bool {
+    let below = inner.strip_prefix(outer);
+    below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
+}
+
 /// Finds a root that is inside another one, or the same; returns the indices of the inner and the
 /// outer one.
 pub fn overlap(roots: &[RemoveRoot]) -> Option<(usize, usize)> {
@@ -280,8 +294,7 @@ pub fn overlap(roots: &[RemoveRoot]) -> Option<(usize, usize)> {
         let (Some(inner), Some(outer)) = (&inner.real, &outer.real) else {
             return without_slashes(&inner.given) == without_slashes(&outer.given);
         };
-        let below = inner.strip_prefix(&outer[..]);
-        below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
+        is_below(inner, outer)
     };
     let pairs = (0..roots.len()).flat_map(|one| (0..roots.len()).map(move |other| (one, other)));
     pairs.into_iter().find(|(one, other)| one != other && is_in(&roots[*one], &roots[*other]))

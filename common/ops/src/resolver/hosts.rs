@@ -102,7 +102,7 @@ pub(super) fn add_sftp(
 
 /// Refuses a path without a slash: it could not be joined with a name.
 fn check_spelling(head: &str, below: &[u8]) -> std::result::Result<(), Unreached> {
-    if below.contains(&b'/') {
+    if below.contains(&b'/') || below == b"~" {
         return Ok(());
     }
     Err(Unreached::Spelling { head: head.to_owned(), below: below.to_vec() })
@@ -117,8 +117,8 @@ pub(super) fn add(
     path: &RemotePath<'_>,
     options: &HostOptions,
 ) -> std::result::Result<(), Unreached> {
-    let RemotePath { head, path: below } = path;
-    if !head.contains('@') {
+    let RemotePath { head, path: below, .. } = path;
+    if !path.is_certain() {
         check_spelling(head, below)?;
     }
     if reach.iter().any(|(known, _)| known == head) {

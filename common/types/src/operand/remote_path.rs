@@ -8,6 +8,8 @@ pub struct RemotePath<'p> {
     pub head: &'p str,
     /// Path there; relative ones begin at the user's home directory, as `~/` does.
     pub path: &'p [u8],
+    /// True if the path was written with `~/`, which is left out of `path`.
+    pub has_tilde: bool,
 }
 
 impl<'p> RemotePath<'p> {
@@ -18,11 +20,9 @@ impl<'p> RemotePath<'p> {
         let head = std::str::from_utf8(&given[..colon]).ok()?;
         let path = &given[colon + 1..];
         let is_url = path.starts_with(b"//");
-        let path = match path {
-            b"~" => b"",
-            _ => path.strip_prefix(b"~/").unwrap_or(path),
-        };
-        (!is_url && head.split(',').all(is_door)).then_some(Self { head, path })
+        let of_home = if path == b"~" { Some(&b""[..]) } else { path.strip_prefix(b"~/") };
+        let (path, has_tilde) = (of_home.unwrap_or(path), of_home.is_some());
+        (!is_url && head.split(',').all(is_door)).then_some(Self { head, path, has_tilde })
     }
 
     /// Returns the hosts, each as ssh takes it.
@@ -30,10 +30,15 @@ impl<'p> RemotePath<'p> {
         self.head.split(',').map(|door| door.replace(['[', ']'], "")).collect()
     }
 
-    /// Returns the spelling that has a slash, for a path that names its user: so it can be joined
-    /// with a name, and its parent is on that host, too.
+    /// Returns whether the path can only be one on a host: it names a user, or has a tilde.
+    pub fn is_certain(&self) -> bool {
+        self.head.contains('@') || self.has_tilde
+    }
+
+    /// Returns the spelling that has a slash, for a path that is certain: so it can be joined with
+    /// a name, and its parent is on that host, too.
     pub fn with_slash(given: &'p [u8]) -> Option<Vec<u8>> {
-        let remote = Self::parse(given).filter(|remote| remote.head.contains('@'))?;
+        let remote = Self::parse(given).filter(Self::is_certain)?;
         let is_plain = !remote.path.contains(&b'/');
         is_plain.then(|| [remote.head.as_bytes(), b":./", remote.path].concat())
     }
@@ -139,15 +144,20 @@ mod tests {
 
     #[test]
     fn a_path_without_slash_gets_one() {
-        for (given, spelled) in
-            [("u@h:", "u@h:./"), ("u@h:x", "u@h:./x"), ("u@h:~", "u@h:./"), ("u@h:~/x", "u@h:./x")]
-        {
+        for (given, spelled) in [
+            ("u@h:", "u@h:./"),
+            ("u@h:x", "u@h:./x"),
+            ("u@h:~", "u@h:./"),
+            ("u@h:~/x", "u@h:./x"),
+            ("h:~", "h:./"),
+            ("h:~/x", "h:./x"),
+        ] {
             assert_eq!(
                 RemotePath::with_slash(given.as_bytes()).as_deref(),
                 Some(spelled.as_bytes())
             );
         }
-        for given in ["u@h:/x", "u@h:a/b", "h:x", "x"] {
+        for given in ["u@h:/x", "u@h:a/b", "h:~/a/b", "h:x", "x"] {
             assert_eq!(RemotePath::with_slash(given.as_bytes()), None, "{given}");
         }
     }
