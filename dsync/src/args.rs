@@ -39,7 +39,8 @@ pub struct Args {
     target: OsString,
 
     /// Delete extraneous entries from TARGET, after all of SOURCE was read without an error
-    #[arg(short = 'D', long, conflicts_with_all = ["input", "files_from"])]
+    #[arg(short = 'D', long, conflicts_with_all = ["input", "files_from"],
+        aliases = ["del", "delete-after", "delete-delay", "delete-during"])]
     delete: bool,
 
     /// Delete nothing if more than N entries would be deleted (exit code 25)

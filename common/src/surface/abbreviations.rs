@@ -11,7 +11,7 @@ use super::foreign;
 /// Options that the parser itself adds.
 const OF_PARSER: [&str; 2] = ["help", "version"];
 
-/// Options that must be written in full: what deletes is not guessed.
+/// Beginnings of options that must be written in full: what deletes is not guessed.
 const WRITTEN_IN_FULL: [&str; 3] = ["delete", "remove-source", "clean"];
 
 /// Replaces each beginning of the name of one option by the whole name.
@@ -60,7 +60,8 @@ fn whole_name(typed: &str, command: &Command) -> Result<Option<String>, Ambiguou
     if candidates.len() > 1 {
         return Err(Ambiguous { typed: typed.to_owned(), candidates });
     }
-    Ok(candidates.pop().filter(|name| !WRITTEN_IN_FULL.contains(&name.as_str())))
+    let may_be_short = |name: &String| !WRITTEN_IN_FULL.iter().any(|it| name.starts_with(it));
+    Ok(candidates.pop().filter(may_be_short))
 }
 
 /// Returns the long names of an option.

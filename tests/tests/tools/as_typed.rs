@@ -223,8 +223,10 @@ fn sizes_are_what_they_say_and_n_is_a_dry_run() {
 #[test]
 fn names_of_options_can_be_shortened_but_for_those_that_delete() {
     let (work, _) = work();
-    let listed = typed(work.path(), &[], &["dsync", "--dry", "--del", "data/", "new"]).expect(2);
-    assert!(line(&listed).contains("--delete"), "{listed:?}");
+    for short in ["--dele", "--delete-a"] {
+        let said = typed(work.path(), &[], &["dsync", "--dry", short, "data/", "new"]).expect(2);
+        assert!(said.stderr.contains("--del"), "{said:?}");
+    }
     typed(work.path(), &[], &["dsync", "--dry", "--prune", "data/", "new"]).expect(0);
     assert!(!work.path().join("new").exists());
     let several = typed(work.path(), &[], &["dcp", "--pr", "f", "f2"]).expect(2);

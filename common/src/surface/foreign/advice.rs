@@ -2,7 +2,8 @@
 
 const IN_DSYNC: &str = "use dsync, which makes TARGET equal to SOURCE and has this option";
 const DELETING: &str = "use dsync --delete (-D), which makes TARGET equal to SOURCE";
-const DELETED_AFTER: &str = "write --delete (-D), which deletes after copying";
+const DELETED_AFTER: &str =
+    "write --delete (-D), which deletes after copying, so that TARGET needs room for both";
 const NO_RSYNC: &str = "dcp is started on the other host; --agent-path says where it is";
 const NO_MOVE: &str = "use dcp --remove-source, with --update for what has changed";
 const MOVES_DIRS: &str =
@@ -52,11 +53,7 @@ const ADVICE: &[Advice] = &[
     ),
     (For::Dcp, &["--delete-delay", "--delete-excluded", "--ignore-errors"], DELETING),
     (For::Dcp, &["--max-delete", "--link-dest"], IN_DSYNC),
-    (
-        For::Dsync,
-        &["--delete-after", "--delete-before", "--delete-during", "--delete-delay", "--del"],
-        DELETED_AFTER,
-    ),
+    (For::Dsync, &["--delete-before"], DELETED_AFTER),
     (
         For::Dsync,
         &["--delete-excluded"],
