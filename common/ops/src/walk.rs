@@ -21,6 +21,7 @@ mod named;
 pub mod packed;
 mod ranges;
 pub mod selection;
+pub mod sort_room;
 pub mod watch;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use ahead::Ahead;
 use batch::NameBatch;
 use dir_ref::{DirRef, Rights, Trees};
 pub use inspect::{is_whole, look, whole};
-use listing::{Listing, Part, Sharing};
+use listing::{Listing, Part, Sharing, VisitOrder};
 use lists::named::Named;
 use lists::source::Piece;
 use name_set::NameSet;
@@ -411,13 +412,13 @@ fn list<V: Visitor>(
         is_free
     };
     let sharing = match with_extras {
-        _ if folds => Sharing::None,
+        _ if folds => Sharing::InOrder,
         // A comparison of names needs the same names of both directories in one place.
         true => Sharing::InPairs,
         false => Sharing::Allowed,
     };
-    let in_order = in_order::is_chosen(visitor, dir_ref);
-    let listing = Listing { visitor, dir_ref, dir: &dir, sharing, in_order };
+    let order = VisitOrder::of(visitor, dir_ref);
+    let listing = Listing { visitor, dir_ref, dir: &dir, sharing, order };
     let listed = listing.read(part, all, worker, context);
     for name in folded {
         let side_error = SideError { side: Side::Source, error: Op::Copy.failed(Cause::Folds) };
@@ -490,9 +491,9 @@ fn list_extras<V: Visitor>(
         let is_new = || !is_again || visitor.is_news(extras, &*dir, name, hint);
         !names.contains(name) && !visitor.is_staged(name) && is_new()
     };
-    let in_order = in_order::is_chosen(visitor, extras);
+    let order = VisitOrder::of(visitor, extras);
     let sharing = ranges::sharing_of_extras(names);
-    let listing = Listing { visitor, dir_ref: extras, dir: &dir, sharing, in_order };
+    let listing = Listing { visitor, dir_ref: extras, dir: &dir, sharing, order };
     listing.read(part, is_extra, worker, context).map(|_| ())
 }
 

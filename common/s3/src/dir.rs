@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::client::fault::is_refusal;
+use crate::list::at_once::Threads;
 use crate::list::key::{KEY_BYTES_MAX, key_of_name};
 use crate::list::key_ranges;
 use crate::list::listing_cache::Index;
@@ -527,6 +528,10 @@ impl Pages for ObjectDir {
         &self.bucket.listing_cache.listing_order
     }
 
+    fn threads(&self) -> &Threads {
+        &self.bucket.listing_cache.threads
+    }
+
     fn may_be_empty(&self) -> bool {
         self.prefix.is_empty()
     }
@@ -549,6 +554,10 @@ impl NameReader for Alone<'_> {
     }
 
     fn wants_to_share(&self) -> bool {
+        false
+    }
+
+    fn may_share(&self) -> bool {
         false
     }
 

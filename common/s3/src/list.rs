@@ -1,5 +1,6 @@
 //! Listings: keys below a prefix presented as directories, in pages that many ranks share.
 
+pub(crate) mod at_once;
 pub(crate) mod buckets;
 pub mod key;
 pub(crate) mod key_ranges;

@@ -91,6 +91,11 @@ impl<J: Job + ?Sized> TaskContext<'_, J> {
         self.pool.queued() >= limits::QUEUED_TASKS_MAX as i64
     }
 
+    /// Returns the number of threads that this rank may have, at most.
+    pub fn threads_max(&self) -> u32 {
+        self.pool.threads_max()
+    }
+
     /// Sends a message to another rank's part of the operation.
     pub fn write_to(&self, to: Rank, message: &J::Message) {
         self.pool.post(to, Frame::Message(encode(message)));

@@ -94,6 +94,11 @@ impl<T> Pool<T> {
         (pool, workers)
     }
 
+    /// Returns the number of threads, at most.
+    pub fn threads_max(&self) -> u32 {
+        self.deques.len() as u32
+    }
+
     /// Queues a task on the thread's own deque, or for any thread.
     pub fn push(&self, task: T, own: Option<&Worker<T>>) {
         self.hold();

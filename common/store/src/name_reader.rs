@@ -20,8 +20,12 @@ pub trait NameReader {
 
     /// Returns whether a range may be handed over. It is asked only where there is a range to hand
     /// over, since the answer may take requests.
-    fn may_share(&self) -> bool {
-        true
+    fn may_share(&self) -> bool;
+
+    /// Returns the number of threads by which a store may list the directory where no range may be
+    /// handed over; names then come in no order.
+    fn listing_threads(&self) -> usize {
+        1
     }
 
     /// Hands over a range to other threads or ranks.

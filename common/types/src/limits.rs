@@ -46,6 +46,12 @@ pub const RUN_NAMES_MAX: usize = 16 * BATCH_NAMES_MAX;
 /// Names that a thread reads ahead of those that it visits in order, for ranks without work: some
 /// megabytes.
 pub const NAMES_AHEAD_MAX: usize = 1 << 18;
+/// Names that a rank holds to sort them before they are visited, where their counterparts are
+/// objects: some tens of megabytes. A directory with more names is visited in several rounds, each
+/// of which lists all of its counterparts.
+pub const NAMES_SORTED_MAX: usize = 1 << 20;
+/// Names that each thread of a rank may hold for that in any case.
+pub const NAMES_SORTED_STEP: usize = 1 << 14;
 /// Refusals after which a rank without work counts as starved, and gets part of a directory that is
 /// visited in order: directories that others have queued come first.
 pub const STARVED_REFUSALS_MIN: u32 = 3;
@@ -334,10 +340,24 @@ pub fn open_dirs_max(descriptors_max: u64) -> usize {
     (descriptors_for_work(descriptors_max) / 8).min(4096) as usize
 }
 
-/// Returns the number of I/O threads for which there are descriptors: each may have a file and its
-/// copy open, and the directories of both on its way there.
+/// Descriptors of an I/O thread: it may have a file and its copy open, and the directories of both
+/// on its way there.
+const DESCRIPTORS_OF_THREAD: u64 = 8;
+
+/// Returns the number of I/O threads for which there are descriptors.
 pub fn threads_for_descriptors(descriptors_max: u64) -> u32 {
-    (descriptors_for_work(descriptors_max) / 8).clamp(1, u64::from(THREADS_MAX)) as u32
+    let threads = descriptors_for_work(descriptors_max) / DESCRIPTORS_OF_THREAD;
+    threads.clamp(1, u64::from(THREADS_MAX)) as u32
+}
+
+/// Returns the number of threads that may list a prefix, besides up to `threads_max` I/O threads:
+/// no more than those, and as many as there are descriptors left for. Two prefixes may be listed
+/// at a time, by threads with a runtime and a connection each.
+pub fn listing_threads(threads_max: u32, descriptors_max: u64) -> usize {
+    let of_others = u64::from(threads_max) * DESCRIPTORS_OF_THREAD;
+    let left = descriptors_for_work(descriptors_max).saturating_sub(of_others);
+    let affordable = left / DESCRIPTORS_OF_THREAD;
+    S3_LISTING_THREADS.min(threads_max as usize).min(affordable as usize)
 }
 
 /// Longest wait for something that another rank has created and this node does not see yet
@@ -640,6 +660,9 @@ pub const LISTING_CUT_PAGES: u32 = 6;
 pub const LISTING_CUTS_FIRST: u32 = 10;
 /// Pages that must be left of a listing for a cut to be worth it.
 pub const LISTING_PAGES_MIN: u128 = 6;
+/// Threads of a listing whose parts no other thread or rank may take, at most: as many requests of
+/// the listing are in progress.
+pub const S3_LISTING_THREADS: usize = 8;
 /// Directories in a page of a listing at which all keys below it are requested.
 pub const S3_SUBTREES_MIN: usize = 2;
 /// Directories that a page of keys must complete, one page with the other, to be worth more than a

@@ -2,12 +2,16 @@
 //! ranges, by many threads and ranks, and each name is dealt with once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
 
 use fastrand::Rng;
 use serde_json::Value;
-use suite_tests::buckets::{BUCKET, go, served};
-use suite_tests::job::Ended;
+use suite_tests::buckets::{BUCKET, go, served, text};
+use suite_tests::cloud::within;
+use suite_tests::job::{Ended, program, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Order, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::seeds;
 
 /// Contents by key below a prefix.
@@ -70,6 +74,68 @@ fn flat_prefixes_are_listed_by_many_at_once() {
         // What listings tell is not asked for again.
         assert!(counts.of(Operation::HeadObject) < 100, "{counts}");
         assert!(counts.of(Operation::ListObjectsV2) < 6 * 150, "{counts}");
+    }
+}
+
+/// A directory cannot be read in parts, so one thread reads its names, and the prefix on the other
+/// side is listed by several.
+#[test]
+fn a_flat_prefix_beside_a_directory_is_listed_by_many_at_once() {
+    for ranks in [1, 2] {
+        let (server, sandbox) = (served(Behaviour::default()), Sandbox::new());
+        fs::create_dir(sandbox.source()).unwrap();
+        let mut names: Vec<String> = flat(3_000).into_keys().collect();
+        // Directories list names in orders of their own.
+        Rng::with_seed(7).shuffle(&mut names);
+        for name in &names {
+            fs::write(sandbox.source().join(name), "1").unwrap();
+        }
+        let mut target = flat(3_000);
+        target.remove("part-000777.dat");
+        target.extend([("part-000001.data".to_owned(), "1"), ("zz".to_owned(), "1")]);
+        put(&server, "t", &target);
+        server.behave(Behaviour { page_keys: 20, latency_ms: 10, ..Behaviour::default() });
+        let directory = format!("{}/", text(&sandbox.source()));
+        let sync = |from: &str, to: &str| {
+            server.reset_counts();
+            let ended = go(&server, ranks, &["dsync", "-D", "--size-only", "--json", from, to]);
+            let deleted = totals(&ended.expect(0))["synced"]["deleted"]["files"].clone();
+            (deleted, server.reset_counts())
+        };
+        let (deleted, counts) = sync(&directory, "s3://data/t/");
+        assert_eq!(deleted, 2);
+        assert_eq!(seen(&server, "t"), flat(3_000).into_keys().collect());
+        assert!(counts.lists_at_once("t/") >= 3, "{counts:?}");
+        assert!(counts.of(Operation::HeadObject) < 100, "{counts}");
+        // The target is listed to look names up, and once more for what is to be deleted.
+        assert!(counts.of(Operation::ListObjectsV2) < 4 * 150, "{counts}");
+        fs::write(sandbox.source().join("zz"), "1").unwrap();
+        let (deleted, counts) = sync("s3://data/t/", &directory);
+        assert_eq!(deleted, 1);
+        assert_eq!(fs::read_dir(sandbox.source()).unwrap().count(), 3_000);
+        assert!(counts.lists_at_once("t/") >= 3, "{counts:?}");
+        assert!(counts.of(Operation::ListObjectsV2) < 2 * 150, "{counts}");
+    }
+}
+
+/// Threads of a listing get no more descriptors than the job has left.
+#[test]
+fn few_descriptors_are_enough_for_a_flat_prefix_beside_a_directory() {
+    let (server, sandbox) = (served(Behaviour::default()), Sandbox::new());
+    fs::create_dir(sandbox.source()).unwrap();
+    for name in flat(3_000).keys() {
+        fs::write(sandbox.source().join(name), "1").unwrap();
+    }
+    put(&server, "t", &flat(3_000));
+    server.behave(Behaviour { page_keys: 20, latency_ms: 5, ..Behaviour::default() });
+    let directory = format!("{}/", text(&sandbox.source()));
+    let dsync = format!("exec '{}' -D --size-only \"$@\"", program("dsync").display());
+    for limit in [44, 48, 56, 64, 72, 80, 88, 128, 400] {
+        for [from, to] in [[&*directory, "s3://data/t/"], ["s3://data/t/", &*directory]] {
+            let mut shell = within(Command::new("bash"), &server.environment());
+            shell.args(["-c", &format!("ulimit -n {limit}; {dsync}"), "bash", from, to]);
+            run(&mut shell).expect(0);
+        }
     }
 }
 

@@ -477,6 +477,10 @@ fn unfit_of(dir: &dyn Dir) -> Vec<(Vec<u8>, InvalidKey)> {
             false
         }
 
+        fn may_share(&self) -> bool {
+            false
+        }
+
         fn share(&mut self, _rest: KeyRange) {}
     }
     let mut reader = Reader(Vec::new());

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::walk::selection::Selection;
+use crate::walk::sort_room::SortRooms;
 use lists::named::{Named, Origin};
 use sched::context::TaskContext;
 use sched::job::Job;
@@ -20,6 +21,8 @@ use types::{limits, path};
 pub struct Account {
     tally: Mutex<Tally>,
     failures: AtomicU64,
+    /// Room for names that are sorted.
+    pub sort_rooms: SortRooms,
     /// Record of what is changed, where one is kept.
     record: Option<Record>,
 }

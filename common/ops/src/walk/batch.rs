@@ -83,6 +83,22 @@ impl NameBatch {
         self.bytes.extend_from_slice(&behind.bytes[behind.begin..]);
     }
 
+    /// Passes on the remaining names in byte order, in batches of at most that many.
+    pub fn in_order(self, names_max: usize, mut take: impl FnMut(Self)) {
+        let mut rest = &self.bytes[self.begin..];
+        let mut items = Vec::with_capacity(self.len());
+        while let Some(item) = Item::first(rest) {
+            let (packed, behind) = rest.split_at(item.length_bytes);
+            items.push((item.name.to_bytes(), packed));
+            rest = behind;
+        }
+        items.sort_unstable();
+        for items in items.chunks(names_max) {
+            let bytes = items.iter().flat_map(|(_, packed)| *packed).copied().collect();
+            take(Self { count: items.len() as u32, begin: 0, bytes });
+        }
+    }
+
     /// Keeps the first half of the remaining names, and returns the second.
     #[must_use]
     pub fn split_off_half(&mut self) -> Self {
@@ -250,6 +266,24 @@ mod tests {
             let names: Vec<_> = head.into_iter().chain(drain(first)).chain(drain(second)).collect();
             assert_eq!(names, drain(batch_of(count)));
         }
+    }
+
+    #[test]
+    fn sorted_batches_have_every_name_once_and_in_order() {
+        let mut batch = batch_of(300);
+        let first = batch.take_first(|name, _, below| (name.to_owned(), below)).unwrap();
+        let mut sorted = Vec::new();
+        batch.in_order(64, |batch| sorted.push(batch));
+        assert!(
+            sorted.iter().all(|batch| batch.len() <= 64) && sorted.len() == 299_usize.div_ceil(64)
+        );
+        let mut names: Vec<_> = sorted.into_iter().flat_map(drain).collect();
+        assert!(names.is_sorted_by_key(|(name, _)| name.clone()));
+        names.push(first);
+        names.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        let mut expected = drain(batch_of(300));
+        expected.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::batch::NameBatch;
-use super::dir_ref::DirRef;
-use super::in_order::Ahead;
+use super::dir_ref::{DirRef, Trees};
+use super::in_order::{self, Ahead};
+use super::sort_room::SortRoom;
 use super::{Visitor, WalkTask, queue_or_visit, target_dir, visit_batch};
+use host::process::descriptors_max;
 use sched::context::TaskContext;
-use store::{Dir, NameReader};
+use store::{Dir, NameReader, Store};
 use types::entry::Hint;
 use types::error::{At, Cause, Op, SideError};
 use types::limits;
@@ -22,8 +24,36 @@ pub(super) struct Listing<'l, V: Visitor> {
     pub dir_ref: &'l Arc<DirRef>,
     pub dir: &'l Arc<dyn Dir>,
     pub sharing: Sharing,
-    /// True if this thread visits the names itself, in their order.
-    pub in_order: bool,
+    pub order: VisitOrder,
+}
+
+/// The order in which the names of a directory are visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VisitOrder {
+    /// Any order, by any threads.
+    Any,
+    /// The order of the listing, by the thread that reads it ([`super::in_order`]).
+    AsListed,
+    /// Byte order, by any threads: the counterparts are looked up in sorted listings, each page of
+    /// which answers for consecutive names.
+    Sorted,
+}
+
+impl VisitOrder {
+    /// Returns the order for a directory.
+    pub fn of<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> Self {
+        let holds_objects = |store: &dyn Store| store.capabilities().holds_objects();
+        let target = || visitor.target(dir_ref.root()).filter(|_| dir_ref.trees() == Trees::Both);
+        if in_order::is_chosen(visitor, dir_ref) {
+            Self::AsListed
+        } else if target().is_some_and(holds_objects)
+            && !holds_objects(visitor.source(dir_ref.root()))
+        {
+            Self::Sorted
+        } else {
+            Self::Any
+        }
+    }
 }
 
 /// The permission to hand over parts of a directory's listing to others.
@@ -36,7 +66,10 @@ pub(super) enum Sharing {
     /// Parts of the counterpart, of which only the extraneous names are visited: whoever takes a
     /// part reads the names of the source in it again.
     OfExtras,
+    /// No parts. Names may come in any order.
     None,
+    /// No parts, and the order of the listing decides which of several names is taken.
+    InOrder,
 }
 
 /// The part of a directory that is read.
@@ -79,6 +112,7 @@ impl<V: Visitor> Listing<'_, V> {
             context,
             batch,
             ahead: Ahead::default(),
+            sort_room: self.visitor.account().sort_rooms.room(),
             weight: 0,
             count: 0,
             end: None,
@@ -94,23 +128,36 @@ impl<V: Visitor> Listing<'_, V> {
             }
             Part::Known(keys) => self.dir.read_known(&keys, &mut names),
         };
-        let Names { batch, count, mut ahead, end, .. } = names;
+        let Names { batch, count, mut ahead, end, sort_room, .. } = names;
         // The names left over make a last batch, which this thread visits itself.
-        if self.in_order {
-            ahead.add(batch);
-            ahead.visit(self.visitor, (self.dir_ref, self.dir), worker, context);
-        } else {
-            visit_batch(self.visitor, self.dir_ref, self.dir, batch, worker, context);
+        match self.order {
+            VisitOrder::Any => {
+                visit_batch(self.visitor, self.dir_ref, self.dir, batch, worker, context);
+            }
+            VisitOrder::AsListed => {
+                ahead.add(batch);
+                ahead.visit(self.visitor, (self.dir_ref, self.dir), worker, context);
+            }
+            VisitOrder::Sorted => self.visit_sorted(batch, worker, context),
         }
+        drop(sort_room);
         // The first listing has counted these names already.
         self.visitor.listed(if is_again { 0 } else { count }, worker);
         read.map(|()| end).at(self.dir_ref.trees().side())
     }
+
+    /// Queues names in byte order, or visits them where the queue is full. A batch has as many
+    /// names as a page that answers for them.
+    fn visit_sorted(&self, names: NameBatch, worker: &mut V::Worker, context: &TaskContext<'_, V>) {
+        names.in_order(limits::S3_PAGE_KEYS as usize, |batch| {
+            queue_or_visit(self.visitor, (self.dir_ref, self.dir), batch, worker, context);
+        });
+    }
 }
 
 /// The state of cutting names into batches.
-struct Names<'n, 'c, V: Visitor, T> {
-    listing: &'n Listing<'n, V>,
+struct Names<'n, 'c, 'v, V: Visitor, T> {
+    listing: &'n Listing<'v, V>,
     takes_part: T,
     is_walked: bool,
     worker: &'n mut V::Worker,
@@ -118,6 +165,8 @@ struct Names<'n, 'c, V: Visitor, T> {
     batch: NameBatch,
     /// Names before those in the batch, if this thread visits them in order.
     ahead: Ahead,
+    /// The room for names that are sorted.
+    sort_room: SortRoom<'v>,
     /// The number of names in the batch, and of keys below them.
     weight: usize,
     count: u64,
@@ -125,7 +174,7 @@ struct Names<'n, 'c, V: Visitor, T> {
     end: Option<String>,
 }
 
-impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
+impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, '_, V, T> {
     /// Counts a name, and returns whether it is visited.
     fn admits(&mut self, name: &Name, hint: Hint) -> bool {
         self.count += 1;
@@ -143,24 +192,37 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
     /// Adds to the weight of the batch, and queues or visits the batch when it is full.
     fn added(&mut self, weight: usize) {
         self.weight += weight;
-        if self.weight < limits::BATCH_NAMES_MAX {
+        let Listing { visitor, dir_ref, dir, order, .. } = *self.listing;
+        let is_full = match order {
+            VisitOrder::Any | VisitOrder::AsListed => self.weight >= limits::BATCH_NAMES_MAX,
+            VisitOrder::Sorted => !self.sort_room.holds(self.weight),
+        };
+        if !is_full {
             return;
         }
-        let Listing { visitor, dir_ref, dir, in_order, .. } = *self.listing;
         let full = std::mem::take(&mut self.batch);
         self.weight = 0;
-        if !in_order {
-            return queue_or_visit(visitor, (dir_ref, dir), full, self.worker, self.context);
-        }
-        self.ahead.add(full);
-        // Names that other ranks wait for are read first, so that they can get those at the end.
-        if !(self.context.is_offer_wanted() && self.ahead.has_room()) {
-            self.ahead.visit(visitor, (dir_ref, dir), self.worker, self.context);
+        match order {
+            VisitOrder::Any => {
+                queue_or_visit(visitor, (dir_ref, dir), full, self.worker, self.context);
+            }
+            VisitOrder::AsListed => {
+                self.ahead.add(full);
+                // Names that other ranks wait for are read first, so that they can get those at the
+                // end.
+                if !(self.context.is_offer_wanted() && self.ahead.has_room()) {
+                    self.ahead.visit(visitor, (dir_ref, dir), self.worker, self.context);
+                }
+            }
+            VisitOrder::Sorted => {
+                self.listing.visit_sorted(full, self.worker, self.context);
+                self.sort_room = visitor.account().sort_rooms.room();
+            }
         }
     }
 }
 
-impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, T> {
+impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, '_, V, T> {
     fn name(&mut self, name: &Name, hint: Hint) {
         if self.admits(name, hint) {
             self.batch.push(name, hint);
@@ -197,7 +259,7 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, 
     }
 
     fn wants_to_share(&self) -> bool {
-        self.listing.sharing != Sharing::None && self.context.is_hungry()
+        self.listing.sharing != Sharing::InOrder && self.context.is_hungry()
     }
 
     fn may_share(&self) -> bool {
@@ -211,12 +273,17 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, 
                 let source = dir_ref.source_dir(visitor.source(dir_ref.root()));
                 source.is_ok_and(|source| source.is_divisible())
             }
-            Sharing::None => false,
+            Sharing::None | Sharing::InOrder => false,
         }
+    }
+
+    fn listing_threads(&self) -> usize {
+        limits::listing_threads(self.context.threads_max(), descriptors_max())
     }
 
     fn share(&mut self, rest: KeyRange) {
         let Listing { visitor, dir_ref, sharing, .. } = *self.listing;
+        debug_assert!(!matches!(sharing, Sharing::None | Sharing::InOrder), "parts are not shared");
         self.end = Some(rest.after.clone());
         let dir_ref = dir_ref.for_queue(visitor.source(dir_ref.root()));
         let task = match sharing {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::dir_ref::{DirRef, Trees};
-use super::listing::{Listing, Part, Sharing};
+use super::listing::{Listing, Part, Sharing, VisitOrder};
 use super::name_set::NameSet;
 use super::{Visitor, list_extras, walked_dir};
 use sched::context::TaskContext;
@@ -42,7 +42,7 @@ pub(super) fn read<V: Visitor>(
         }
         true
     };
-    let source = Listing { visitor, dir_ref, dir: &dir, sharing, in_order: false };
+    let source = Listing { visitor, dir_ref, dir: &dir, sharing, order: VisitOrder::Any };
     let end = source.read(Part::Range(key_range), all, worker, context)?;
     if !with_extras {
         return Ok(());
@@ -94,6 +94,10 @@ impl<F: Fn(&Name, Hint) -> bool> NameReader for Chosen<F> {
     fn invalid_key(&mut self, _key: &[u8], _why: InvalidKey) {}
 
     fn wants_to_share(&self) -> bool {
+        false
+    }
+
+    fn may_share(&self) -> bool {
         false
     }
 

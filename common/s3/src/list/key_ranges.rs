@@ -8,6 +8,9 @@
 //! after them becomes a task for others. If it has none, the range ends before it.
 //! [`types::object::key_range`] says where a range may be cut.
 //!
+//! Where no part may be handed over, several threads of this listing read the parts
+//! ([`crate::list::at_once`]).
+//!
 //! Two directories that are compared by names are read in the same ranges of entries. Each part is
 //! then listed by whoever it was handed to, on both sides, because the names of both must come
 //! together.
@@ -15,6 +18,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::list::at_once;
 use crate::list::pages::{Circle, From, Page, Pages, entry_of};
 use crate::list::recursive_listing::RecursiveListing;
 use store::NameReader;
@@ -77,17 +81,27 @@ pub(crate) fn read(
         let directories = tell_page(&mut key_range, &page, &mut recursive_listing, reader);
         key_range.token = circle.pass(page.next.clone())?;
         let is_last = key_range.token.is_none() || key_range.ends_with(&page.names);
+        let mut alone = None;
         if !is_last {
             key_range.earn();
             if wants_to_share
                 && !begins_before
-                && reader.may_share()
                 && let Some(cut) = key_range.cut(&page.names.names(), fastrand::u64(..))
             {
-                look_ahead(pages, &mut key_range, &cut, reader)?;
+                if reader.may_share() {
+                    look_ahead(pages, &mut key_range, &cut, reader)?;
+                } else if key_range.is_of_entries {
+                    // A range of entries is not ended by a page that only looks empty.
+                    alone = pages.threads().permit(reader.listing_threads());
+                }
             }
         }
         tell_directories(pages, &directories, &mut recursive_listing, reader)?;
+        if let Some(permit) = alone {
+            // This page has shown keys; what is left may have none.
+            let rest = KeyRange { has_keys: false, ..key_range };
+            return at_once::read(&permit, pages, rest, reader);
+        }
         if is_last {
             break;
         }

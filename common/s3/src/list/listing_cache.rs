@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::list::at_once::Threads;
 use crate::list::key::key_of_name;
 use crate::list::listing_order::ListingOrder;
 use crate::list::pages::{Circle, From, Page};
@@ -25,6 +26,8 @@ pub(crate) struct ListingCache {
     heads: Mutex<VecDeque<(String, Head)>>,
     /// Observations of how the service orders its listings.
     pub listing_order: ListingOrder,
+    /// The threads of listings that nobody else can take part in.
+    pub threads: Threads,
 }
 
 /// The names of one directory, as far as its listing was read to look up some of them.

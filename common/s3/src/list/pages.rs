@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use aws_sdk_s3::types::{CommonPrefix, EncodingType, Object};
 
+use crate::list::at_once::Threads;
 use crate::list::key::checked_name;
 use crate::list::listing_order::ListingOrder;
 use types::entry::{Hint, Listed};
@@ -49,8 +50,8 @@ pub(crate) enum From<'a> {
     Token(&'a str),
 }
 
-/// A source of the pages of one directory's listing.
-pub(crate) trait Pages {
+/// A source of the pages of one directory's listing, for any number of threads.
+pub(crate) trait Pages: Sync {
     /// Returns the page of entries that begins at a position.
     fn page(&self, from: From<'_>) -> Result<Page>;
 
@@ -63,6 +64,9 @@ pub(crate) trait Pages {
 
     /// Returns the observations of how the service orders its listings.
     fn listing_order(&self) -> &ListingOrder;
+
+    /// Returns the threads that a listing may use if nobody else can take parts of it.
+    fn threads(&self) -> &Threads;
 
     /// Returns whether the listing may have no keys at all. A bucket may be empty; a directory in
     /// it exists only through its keys.

@@ -241,6 +241,14 @@ impl NameReader for Overheard<'_> {
         self.reader.wants_to_share()
     }
 
+    fn may_share(&self) -> bool {
+        self.reader.may_share()
+    }
+
+    fn listing_threads(&self) -> usize {
+        self.reader.listing_threads()
+    }
+
     fn share(&mut self, rest: KeyRange) {
         self.reader.share(rest);
     }

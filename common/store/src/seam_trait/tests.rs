@@ -56,6 +56,10 @@ impl NameReader for NoNames {
         false
     }
 
+    fn may_share(&self) -> bool {
+        false
+    }
+
     fn share(&mut self, _: KeyRange) {}
 }
 

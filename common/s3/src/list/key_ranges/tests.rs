@@ -1,10 +1,12 @@
 //! Listings of a directory in parts, from services with every observed deviation.
 
 use super::*;
+use crate::list::at_once::Threads;
 use crate::list::listing_order::ListingOrder;
 use crate::list::pages::KeyPage;
-use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use types::entry::{Hint, Listed};
 use types::object::key_range::{NamePage, Order};
 use types::path::Name;
@@ -16,10 +18,14 @@ struct Served {
     order: Order,
     page: usize,
     quirk: Quirk,
-    requests: Cell<u64>,
+    requests: AtomicU64,
     /// Requests for pages that begin after a name.
-    begun: Cell<u64>,
+    begun: AtomicU64,
+    in_progress: AtomicU64,
+    in_progress_max: AtomicU64,
+    latency: Duration,
     listing_order: ListingOrder,
+    threads: Threads,
 }
 
 #[derive(PartialEq)]
@@ -35,6 +41,8 @@ enum Quirk {
     SkipsDirectory,
     /// Answers one of the requests for pages that begin after a name as if there were nothing.
     LosesPage(u64),
+    /// Rejects the request for a page by a token from that request on.
+    Fails(u64),
 }
 
 fn bare(name: &str) -> &str {
@@ -56,10 +64,19 @@ impl Served {
             order,
             page,
             quirk,
-            requests: Cell::new(0),
-            begun: Cell::new(0),
+            requests: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            in_progress: AtomicU64::new(0),
+            in_progress_max: AtomicU64::new(0),
+            latency: Duration::ZERO,
             listing_order: ListingOrder::default(),
+            threads: Threads::default(),
         }
+    }
+
+    /// Makes each answer take long enough for others to be requested meanwhile.
+    fn slow(self) -> Self {
+        Self { latency: Duration::from_millis(20), ..self }
     }
 
     fn begin(&self, after: &str) -> usize {
@@ -72,21 +89,28 @@ impl Served {
 
 impl Pages for Served {
     fn page(&self, from: From<'_>) -> Result<Page> {
-        self.requests.set(self.requests.get() + 1);
+        let number = self.requests.fetch_add(1, Relaxed) + 1;
+        let in_progress = self.in_progress.fetch_add(1, Relaxed) + 1;
+        self.in_progress_max.fetch_max(in_progress, Relaxed);
+        std::thread::sleep(self.latency);
+        self.in_progress.fetch_sub(1, Relaxed);
         if matches!(from, From::After(_)) {
-            self.begun.set(self.begun.get() + 1);
-            if self.quirk == Quirk::LosesPage(self.begun.get()) {
+            self.begun.fetch_add(1, Relaxed);
+            if self.quirk == Quirk::LosesPage(self.begun.load(Relaxed)) {
                 return Ok(Page::default());
             }
         }
         let begin = match from {
             From::Start => 0,
+            From::Token(_) if matches!(self.quirk, Quirk::Fails(failing) if number >= failing) => {
+                return Err(types::error::Op::List.errno(libc::EIO));
+            }
             From::Token(token) => token.parse().unwrap(),
             From::After(_) if self.quirk == Quirk::IgnoresAfter => 0,
             From::After(_)
                 if self.quirk == Quirk::RefusesAfter
                     || self.quirk == Quirk::RefusesAtTimes
-                        && self.requests.get().is_multiple_of(5) =>
+                        && self.requests.load(Relaxed).is_multiple_of(5) =>
             {
                 return Err(types::error::Op::List.errno(libc::EINVAL));
             }
@@ -125,6 +149,10 @@ impl Pages for Served {
     fn listing_order(&self) -> &ListingOrder {
         &self.listing_order
     }
+
+    fn threads(&self) -> &Threads {
+        &self.threads
+    }
 }
 
 /// A reader that records all names, and may ask for work for others.
@@ -132,6 +160,8 @@ impl Pages for Served {
 struct Listener {
     told: Vec<String>,
     wants_to_share: bool,
+    keeps_all: bool,
+    threads: usize,
     shared: Vec<KeyRange>,
 }
 
@@ -149,8 +179,23 @@ impl NameReader for Listener {
         self.wants_to_share
     }
 
+    fn may_share(&self) -> bool {
+        !self.keeps_all
+    }
+
+    fn listing_threads(&self) -> usize {
+        self.threads
+    }
+
     fn share(&mut self, rest: KeyRange) {
         self.shared.push(rest);
+    }
+}
+
+impl Listener {
+    /// Creates a reader that hands nothing over, while others want work.
+    fn alone(threads: usize) -> Self {
+        Self { wants_to_share: true, keeps_all: true, threads, ..Self::default() }
     }
 }
 
@@ -215,6 +260,72 @@ fn in_parts_every_name_is_told_once_whatever_the_service_does() {
     assert!(cuts > 4_000, "{cuts} cuts");
 }
 
+#[test]
+fn threads_of_a_listing_tell_every_name_once_whatever_the_service_does() {
+    for seed in 0..400 {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let names = names(random);
+        let (order, quirk) = match seed % 6 {
+            0 => (Order::Bytes, Quirk::None),
+            1 => (Order::Names, Quirk::SkipsDirectory),
+            2 => (Order::Bytes, Quirk::SkipsDirectory),
+            3 => (Order::Bytes, Quirk::IgnoresAfter),
+            4 => (Order::Bytes, Quirk::RefusesAtTimes),
+            _ => (Order::Other, Quirk::RefusesAfter),
+        };
+        let served = Served::new(&names, order, random.usize(2..9), quirk);
+        let mut listener = Listener::alone(random.usize(0..9));
+        let whole = KeyRange { is_of_entries: true, ..generous() };
+        read(&served, whole, &mut listener).unwrap();
+        assert!(listener.shared.is_empty());
+        listener.told.sort_unstable();
+        let all: Vec<String> = names.into_iter().collect();
+        assert_eq!(listener.told, all, "seed {seed}");
+    }
+}
+
+/// Answers take long enough for other requests to be sent meanwhile.
+#[test]
+fn a_listing_that_nobody_may_share_has_several_requests_in_progress() {
+    let names: BTreeSet<String> = (0..60_000).map(|number| format!("{number:06}")).collect();
+    let served = Served::new(&names, Order::Bytes, 1000, Quirk::None).slow();
+    let mut listener = Listener::alone(8);
+    read(&served, KeyRange::of_entries(String::new(), None), &mut listener).unwrap();
+    listener.told.sort_unstable();
+    assert!(listener.told.iter().eq(&names));
+    let most = served.in_progress_max.load(Relaxed);
+    assert!(most >= 4, "{most} requests at once");
+    assert!(served.requests.load(Relaxed) < 90);
+}
+
+/// Names are complete where no thread can be started.
+#[test]
+fn a_listing_without_threads_is_read_by_its_caller() {
+    let names: BTreeSet<String> = (0..300).map(|number| format!("n{number:03}")).collect();
+    let served = Served::new(&names, Order::Bytes, 5, Quirk::None);
+    let mut listener = Listener::alone(0);
+    let whole = KeyRange { is_of_entries: true, ..generous() };
+    at_once::read(&at_once::Permit::of_none(&served.threads), &served, whole, &mut listener)
+        .unwrap();
+    assert!(listener.told.iter().eq(&names));
+}
+
+/// A failure of one of several threads is that of the listing.
+#[test]
+fn a_part_that_fails_makes_the_listing_fail() {
+    let names: BTreeSet<String> = (0..300).map(|number| format!("n{number:03}")).collect();
+    for failing in 10..40 {
+        let served = Served::new(&names, Order::Bytes, 5, Quirk::Fails(failing));
+        let mut listener = Listener::alone(8);
+        let whole = KeyRange { is_of_entries: true, ..generous() };
+        let failed = read(&served, whole, &mut listener).unwrap_err();
+        assert_eq!(failed.cause, Cause::System(libc::EIO), "{failing}");
+        // The threads that were not concerned end soon, too.
+        let requests = served.requests.load(Relaxed);
+        assert!(requests < failing + 2 * 8, "{requests} requests, {failing}");
+    }
+}
+
 /// A reader of one side of two directories, which hands over parts or keeps them.
 #[derive(Default)]
 struct Side {
@@ -236,6 +347,10 @@ impl NameReader for Side {
     }
 
     fn wants_to_share(&self) -> bool {
+        self.may_share
+    }
+
+    fn may_share(&self) -> bool {
         self.may_share
     }
 
@@ -337,7 +452,7 @@ fn a_lost_page_hides_no_entry() {
         listener.told.sort_unstable();
         assert!(has_failed || listener.told.iter().eq(&names), "{lost}: {:?}", listener.told);
         failures += u32::from(has_failed);
-        if served.begun.get() < lost {
+        if served.begun.load(Relaxed) < lost {
             break;
         }
     }
@@ -350,7 +465,7 @@ fn where_nobody_wants_work_there_are_no_cuts() {
     let served = Served::new(&names, Order::Bytes, 1000, Quirk::None);
     let mut listener = Listener::default();
     read(&served, KeyRange::default(), &mut listener).unwrap();
-    assert_eq!((served.requests.get(), listener.told.len()), (10, 10_000));
+    assert_eq!((served.requests.load(Relaxed), listener.told.len()), (10, 10_000));
 }
 
 /// Asserts that 200,000 names, in pages of 1000, are listed with few extra requests where others
@@ -361,7 +476,7 @@ fn assert_thrifty(name: impl Fn(u64) -> String) {
     let served = Served::new(&names, Order::Bytes, 1000, Quirk::None);
     let (told, parts) = list_in_parts(&served, KeyRange::default());
     assert!(told.iter().eq(names.iter()));
-    let requests = served.requests.get();
+    let requests = served.requests.load(Relaxed);
     assert!(parts >= 6, "{parts} parts");
     assert!(requests < 240, "{requests} requests, {parts} parts");
 }

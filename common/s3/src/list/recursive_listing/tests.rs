@@ -2,11 +2,13 @@
 //! observed deviation and some more.
 
 use super::*;
+use crate::list::at_once::Threads;
 use crate::list::key_ranges;
 use crate::list::pages::Page;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use types::entry::Hint;
 use types::object::key_range::NamePage;
 use types::path::Name;
@@ -37,7 +39,7 @@ struct Served {
     lists: Lists,
     begins: Begins,
     page: usize,
-    requests: Cell<usize>,
+    requests: AtomicU64,
 }
 
 /// One directory of the served keys.
@@ -45,11 +47,12 @@ struct At<'s> {
     served: &'s Served,
     prefix: String,
     listing_order: &'s ListingOrder,
+    threads: Threads,
 }
 
 impl Served {
     fn new(keys: BTreeSet<String>, lists: Lists, begins: Begins, page: usize) -> Self {
-        Self { keys, lists, begins, page, requests: Cell::new(0) }
+        Self { keys, lists, begins, page, requests: AtomicU64::new(0) }
     }
 
     fn compare(&self, one: &str, other: &str) -> Ordering {
@@ -68,7 +71,7 @@ impl Served {
 
     /// Returns keys or common prefixes, and whether there are more.
     fn list(&self, prefix: &str, from: From<'_>, is_deep: bool) -> Result<(Vec<String>, bool)> {
-        self.requests.set(self.requests.get() + 1);
+        self.requests.fetch_add(1, Relaxed);
         let after = match from {
             From::Start => String::new(),
             From::Token(token) => token.to_owned(),
@@ -140,6 +143,10 @@ impl Pages for At<'_> {
     fn listing_order(&self) -> &ListingOrder {
         self.listing_order
     }
+
+    fn threads(&self) -> &Threads {
+        &self.threads
+    }
 }
 
 /// A directory to be listed, or one whose keys are known, by its prefix.
@@ -193,6 +200,10 @@ impl NameReader for Walk<'_> {
         self.random.borrow_mut().u32(0..100) < self.hungry_percent
     }
 
+    fn may_share(&self) -> bool {
+        true
+    }
+
     fn share(&mut self, rest: KeyRange) {
         self.tasks.push(Task::List(self.prefix.clone(), rest));
     }
@@ -205,7 +216,12 @@ fn walk(served: &Served, wants_below: bool, hungry_percent: u32) -> Result<Vec<S
     let (mut told, mut tasks) = (Vec::new(), vec![Task::List(String::new(), KeyRange::default())]);
     while let Some(task) = tasks.pop() {
         let (Task::List(prefix, _) | Task::Known(prefix, _)) = &task;
-        let at = At { served, prefix: prefix.clone(), listing_order: &listing_order };
+        let at = At {
+            served,
+            prefix: prefix.clone(),
+            listing_order: &listing_order,
+            threads: Threads::default(),
+        };
         let (told, tasks) = (&mut told, &mut tasks);
         let random = &random;
         let prefix = prefix.clone();
@@ -255,21 +271,21 @@ fn keys_at_once_tell_the_same_as_each_directory_alone() {
         let (begins, page) = (begins[random.usize(possible)], random.usize(2..200));
         let served = Served::new(keys(random), lists, begins, page);
         let plain = walk(&served, false, 0).unwrap();
-        let plain_requests = served.requests.take();
+        let plain_requests = served.requests.swap(0, Relaxed);
         let told = walk(&served, true, [0, 30, 100][random.usize(..3)]).unwrap();
         assert!(told == plain, "seed {seed} {lists:?} {begins:?} page {page}");
-        spared += plain_requests.saturating_sub(served.requests.get());
+        spared += plain_requests.saturating_sub(served.requests.load(Relaxed));
     }
     assert!(spared > 50_000, "{spared} requests spared");
 }
 
 /// Returns the number of requests of one rank for these keys, in pages of 1000.
-fn requests(keys: impl Iterator<Item = String>, lists: Lists, hungry_percent: u32) -> usize {
+fn requests(keys: impl Iterator<Item = String>, lists: Lists, hungry_percent: u32) -> u64 {
     let served = Served::new(keys.collect(), lists, Begins::Behind, 1000);
     let files = served.keys.len();
     let told = walk(&served, true, hungry_percent).unwrap();
     assert_eq!(told.iter().filter(|line| line.contains("Object")).count(), files);
-    served.requests.get()
+    served.requests.load(Relaxed)
 }
 
 #[test]
@@ -307,8 +323,8 @@ fn a_service_that_does_not_keep_directories_together_is_found_out() {
         (0..40_000).map(|number| format!("d{:04}/{}", number / 20, number % 20)).collect();
     let served = Served::new(keys, Lists::InRuns, Begins::Behind, 1000);
     let plain = walk(&served, false, 0).unwrap();
-    let plain_requests = served.requests.take();
+    let plain_requests = served.requests.swap(0, Relaxed);
     assert_eq!(walk(&served, true, 0).unwrap(), plain);
     // One page of keys, and one directory to compare it with.
-    assert!(served.requests.get() <= plain_requests + 2);
+    assert!(served.requests.load(Relaxed) <= plain_requests + 2);
 }
