@@ -1,5 +1,5 @@
 #!/bin/sh
-# Copies a real tree, the Rust toolchain's own, with 4 ranks and checks the copy with other tools and with dcmp.
+# Copies a real tree, the Rust toolchain's own or the sources of the crates, with 4 ranks and checks the copy with other tools and with dcmp.
 # Then into S3 and back, with a server that keeps it in memory (about 1.5 GB).
 #
 #   demo.sh BIN-DIR MPIEXEC [FLAGS…]
@@ -7,6 +7,10 @@ set -eu
 bin=$1
 shift
 source=$(rustc --print sysroot)
+# A toolchain of the distribution is spread over all of /usr.
+case $source in
+/usr*) source=${CARGO_HOME:-$HOME/.cargo}/registry/src ;;
+esac
 mkdir -p target
 work=$(mktemp -d "$PWD/target/demo.XXXXXX")
 server=''

@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 /// Returns a real tree of more than 10,000 entries: the files of the Rust toolchain, the sources
-/// of the crates that it has fetched, or the clients of others for a user who reaches neither.
+/// of the crates that it has fetched, or the clients of others for a user who reaches neither. The
+/// toolchain of a distribution is spread over all of `/usr`, which is no such tree.
 pub fn real_tree() -> PathBuf {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output();
     let sysroot = sysroot.map(|told| String::from_utf8(told.stdout).unwrap()).unwrap_or_default();
@@ -19,9 +20,11 @@ pub fn real_tree() -> PathBuf {
         PathBuf::from,
     );
     let of_rust = [sysroot.join("share/doc/rust/html/core/arch"), home.join("registry/src")];
+    let of_toolchain = Some(sysroot.to_owned()).filter(|sysroot| !sysroot.starts_with("/usr"));
     of_rust
         .into_iter()
-        .chain([sysroot.to_owned(), crate::job::project().join("target/venv")])
+        .chain(of_toolchain)
+        .chain([crate::job::project().join("target/venv")])
         .find(|tree| tree.is_dir() && has_more_than(tree, 10_000))
         .expect("a tree of more than 10,000 entries on this machine")
 }
