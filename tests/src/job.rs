@@ -1,7 +1,6 @@
 //! Running a tool, alone or under `mpiexec`, with a time limit.
 
 use crate::sandbox::Sandbox;
-use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -52,8 +51,15 @@ pub fn program(name: &str) -> PathBuf {
 pub fn for_everybody(tool: &str) -> (Sandbox, PathBuf) {
     let dir = Sandbox::for_everybody();
     let copy = dir.path().join(tool);
-    fs::copy(program(tool), &copy).unwrap();
+    copy_program(tool, &copy);
     (dir, copy)
+}
+
+/// Copies a tool of the suite to where it is started from. Another process does that: a program
+/// that this one has open for writing, as a child of another test has it for a moment, cannot be
+/// started (`ETXTBSY` of execve(2)).
+pub fn copy_program(tool: &str, target: &Path) {
+    run(Command::new("cp").arg(program(tool)).arg(target)).expect(0);
 }
 
 /// Returns `setpriv`, to which a program is added that runs as a user without privileges.

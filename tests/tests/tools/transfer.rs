@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use suite_tests::buckets::{go, served, text};
-use suite_tests::job::{alone, for_everybody, nobody, program, run, tool};
+use suite_tests::job::{alone, copy_program, for_everybody, nobody, program, run, tool};
 use suite_tests::mounts::{Image, SmallDisk};
 use suite_tests::object_server::Behaviour;
 use suite_tests::sandbox::Sandbox;
@@ -394,7 +394,7 @@ fn files_with_several_names_are_not_rewritten_in_place() {
 fn what_cannot_be_rewritten_is_an_error() {
     let work = Sandbox::on_disk();
     let (source, target) = (work.source(), work.target());
-    fs::copy(program("dcp"), &target).unwrap();
+    copy_program("dcp", &target);
     trees::write(&source, b"new");
     // A program that runs cannot be written to.
     let ended = run(Command::new(&target).arg("--inplace").args([&source, &target])).expect(23);

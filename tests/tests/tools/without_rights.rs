@@ -7,7 +7,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use suite_tests::job::{Ended, mpiexec, nobody, program, run};
+use suite_tests::job::{Ended, copy_program, mpiexec, nobody, run};
 use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
@@ -24,7 +24,7 @@ impl Home {
         let dir = Sandbox::new();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         for tool in ["dcp", "dsync", "dwalk"] {
-            fs::copy(program(tool), dir.path().join(tool)).unwrap();
+            copy_program(tool, &dir.path().join(tool));
         }
         let home = Self { dir };
         for owned in ["home", "tmp"] {
