@@ -98,29 +98,17 @@ pub fn serve(
     let output = Arc::new(Mutex::new(to));
     let (queue, waiting) = bounded(REMOTE_AGENT_QUEUE);
     let mut threads = Vec::new();
-    while let Some(frame) = frame::receive::<Request>(&mut from)? {
-        // What later requests rely on is done in order, and needs no thread that storage may hold.
-        let is_at_once =
-            matches!(frame.message, Request::Begin { .. } | Request::Root { .. } | Request::Ping);
-        if is_at_once {
-            agent.answer(frame, &output)?;
-            continue;
-        }
-        enqueue(frame, &queue)?;
-        if !queue.is_empty() && threads.len() < REMOTE_AGENT_THREADS {
+    let read = agent.read_requests(&mut from, &output, &queue, &mut || {
+        if threads.len() < REMOTE_AGENT_THREADS {
             threads.push(start(&agent, &output, &waiting));
         }
-    }
+    });
     agent.is_left.store(true, Ordering::SeqCst);
     drop(queue);
     for thread in threads {
         drop(thread.join());
     }
-    Ok(())
-}
-
-fn enqueue(frame: Frame<Request>, queue: &Sender<Frame<Request>>) -> io::Result<()> {
-    queue.send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    read
 }
 
 /// Starts a thread that answers requests as long as there are some.
@@ -160,6 +148,34 @@ impl Agent {
             relative_devices: false.into(),
             is_left: false.into(),
         })
+    }
+
+    /// Reads requests until the client closes the connection. Calls `grow` where requests wait for
+    /// a thread.
+    fn read_requests(
+        &self,
+        from: &mut impl Read,
+        output: &Output,
+        queue: &Sender<Frame<Request>>,
+        grow: &mut dyn FnMut(),
+    ) -> io::Result<()> {
+        while let Some(frame) = frame::receive::<Request>(&mut *from)? {
+            // What later requests rely on is done in order, and needs no thread that storage may
+            // hold.
+            let is_at_once = matches!(
+                frame.message,
+                Request::Begin { .. } | Request::Root { .. } | Request::Ping
+            );
+            if is_at_once {
+                self.answer(frame, output)?;
+                continue;
+            }
+            queue.send(frame).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            if !queue.is_empty() {
+                grow();
+            }
+        }
+        Ok(())
     }
 
     fn answer(&self, frame: Frame<Request>, output: &Output) -> io::Result<()> {
@@ -227,6 +243,9 @@ impl Agent {
         let malformed = || Op::Open.errno(libc::EBADMSG);
         let (mut rest, mut heads_bytes, mut replies) = (data, 0, Vec::with_capacity(parts.len()));
         for Part { head, data_bytes } in parts {
+            if self.is_left.load(Ordering::SeqCst) {
+                return Err(Op::Write.errno(libc::ENOTCONN));
+            }
             let request = frame::decode::<Request>(head).map_err(|_| malformed())?;
             let (piece, behind) =
                 rest.split_at_checked(*data_bytes as usize).ok_or_else(malformed)?;

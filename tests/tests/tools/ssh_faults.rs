@@ -10,7 +10,7 @@ use suite_tests::job::{Ended, assert_identical, ranks_of, run};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::sshd::Sshd;
 use suite_tests::unfinished::{begin, files_in, written};
-use suite_tests::waiting::wait_within;
+use suite_tests::waiting::{wait_until, wait_within};
 use suite_tests::{need, need_root, trees};
 
 use crate::ssh::{agent, there, through, with_agent};
@@ -20,9 +20,14 @@ const KILL: &str = "kill_connection() {
     p=$$
     until case $(cat /proc/$p/comm) in sshd*) ;; *) false ;; esac; do
         p=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$p/status)
+        [ \"${p:-1}\" -gt 1 ] || return
     done
     kill -9 $p
 }";
+
+/// Shell commands that show by a directory that the script runs.
+const RUNNING: &str = "running=$(mktemp -d \"$dir/running.XXXXXX\")
+trap 'rmdir \"$running\"' EXIT";
 
 /// Two trees, a server, and a program that is started there in place of the agent.
 struct Faulty {
@@ -39,7 +44,7 @@ impl Faulty {
         trees::write(&work.at("s/large"), &trees::noise(9 << 20));
         let dir = work.path().display();
         let start = format!("agent() {{\n    {} --agent\n}}", agent());
-        let text = format!("#!/bin/sh\ndir='{dir}'\n{KILL}\n{start}\n{script}\n");
+        let text = format!("#!/bin/sh\ndir='{dir}'\n{RUNNING}\n{KILL}\n{start}\n{script}\n");
         fs::write(work.at("agent"), text).unwrap();
         fs::set_permissions(work.at("agent"), fs::Permissions::from_mode(0o755)).unwrap();
         Self { work, sshd }
@@ -58,13 +63,24 @@ impl Faulty {
         there(&self.work.target())
     }
 
+    /// Waits for the end of all agents. One whose connection was killed completes the requests that
+    /// it has begun, also after the job has ended.
+    fn wait_for_agents(&self) {
+        wait_until("all agents have ended", || {
+            let names = fs::read_dir(self.work.path()).unwrap().map(|it| it.unwrap().file_name());
+            !names.into_iter().any(|name| name.as_encoded_bytes().starts_with(b"running."))
+        });
+    }
+
     /// Returns the bytes at the target, and asserts that no file with its final name is partial.
     fn written(&self) -> u64 {
+        self.wait_for_agents();
         written(&self.work.source(), &self.work.target())
     }
 
     /// Removes what is staged at the target, and asserts that this leaves the source's tree.
     fn assert_complete(&self) {
+        self.wait_for_agents();
         let mut clean = through(&self.sshd, 1, "dcp");
         run(clean.args(["--clean", "--min-age=0s"]).arg(self.target())).expect(0);
         assert_identical(&self.work.source(), &self.work.target());
