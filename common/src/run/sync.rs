@@ -93,6 +93,15 @@ impl Transfer for SyncRequest {
     }
 }
 
+/// Advice for a target that has no room before something is deleted.
+const DELETE_FIRST: &str =
+    "; the same command with --existing --ignore-existing deletes, and copies nothing";
+
+/// Returns true where a job ended because its target, or a quota there, is full.
+fn is_full(totals: &Tally) -> bool {
+    [libc::ENOSPC, libc::EDQUOT].into_iter().any(|errno| totals.fatal_errno == errno as u64)
+}
+
 /// Directories that are left after a deletion.
 #[derive(Default)]
 struct Deleted {
@@ -123,7 +132,8 @@ impl<'r> Sync<'r, '_, '_> {
         let Leftovers { mut directories, mut extras, mut deferred, .. } = leftovers;
         let mut verdict = Exit::Ok;
         if self.copying.options.sync.as_ref().is_some_and(|sync| sync.delete) {
-            match CompleteWalk::prove(&self.totals()) {
+            let totals = self.totals();
+            match CompleteWalk::prove(&totals) {
                 Ok(proof) => {
                     extras.append(self.pruned());
                     let deletion_set = DeletionSet::extras(extras, &proof);
@@ -137,7 +147,10 @@ impl<'r> Sync<'r, '_, '_> {
                         directories.append(self.copy_deferred(deferred, reporter));
                     }
                 }
-                Err(why) => self.warn(&format!("nothing was deleted, because {why}"), reporter),
+                Err(why) => {
+                    let way_out = if is_full(&totals) { DELETE_FIRST } else { "" };
+                    self.warn(&format!("nothing was deleted, because {why}{way_out}"), reporter);
+                }
             }
         }
         let directories = (directories, self.phase.0.fatal_errno);

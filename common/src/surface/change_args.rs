@@ -39,10 +39,11 @@ pub struct ChangeArgs {
     use_server_modtime: bool,
 
     /// Skip entries that exist in TARGET; copy only missing ones
-    #[arg(long, conflicts_with = "existing")]
+    #[arg(long)]
     ignore_existing: bool,
 
-    /// Skip entries that do not exist in TARGET
+    /// Skip entries that do not exist in TARGET: with --ignore-existing nothing is copied, and
+    /// dsync -D only deletes
     #[arg(long, alias = "ignore-non-existing")]
     existing: bool,
 

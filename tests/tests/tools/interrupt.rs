@@ -73,6 +73,28 @@ fn a_job_that_is_told_to_stop_leaves_what_is_whole_and_the_next_one_goes_on() {
     }
 }
 
+/// Checks that a listing of many pages ends, too, although each of its answers comes soon.
+#[test]
+fn a_job_that_is_told_to_stop_asks_for_no_further_page_of_a_listing() {
+    let server = served(Behaviour { page_keys: 3, latency_ms: 10, ..Behaviour::default() });
+    for number in 0..6_000 {
+        server.put(BUCKET, &format!("flat/{number}"), "");
+    }
+    let lists = || server.counts().of(Operation::ListObjectsV2);
+    for command in [&["dwalk", "s3://data/flat"][..], &["drm", "s3://data/flat"]] {
+        server.reset_counts();
+        let mut job = with(&server, 1, command[0]);
+        let mut job = begin(job.args(&command[1..]).arg("--threads=1"));
+        wait_within(&mut job, "some pages have arrived", || lists() >= 5);
+        let rank = *ranks_of(job.id(), command[0]).last().unwrap();
+        let before = lists();
+        run(Command::new("kill").args(["-TERM", &rank.to_string()])).expect(0);
+        assert_eq!(job.wait().unwrap().code(), Some(20), "{command:?}");
+        let more = lists() - before;
+        assert!(more < 40, "{command:?}: {more} pages");
+    }
+}
+
 /// Returns true for a running process, which a zombie is not.
 fn is_running(process: u32) -> bool {
     fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))

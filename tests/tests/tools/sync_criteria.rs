@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::job::{alone, for_everybody, nobody, run, sync, tool};
+use suite_tests::job::{alone, assert_identical, for_everybody, nobody, run, sync, tool};
 use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
-use suite_tests::trees;
+use suite_tests::{mounts, trees};
 
 fn shell(dir: &Path, script: &str) -> String {
     run(Command::new("sh").args(["-ec", script]).current_dir(dir)).expect(0).stdout
@@ -266,4 +266,25 @@ fn a_dry_run_fails_where_a_directory_in_the_way_stays() {
         assert!(!ended.stdout.contains("copy "), "{}", ended.stdout);
     }
     assert!(work.at("t/x/kept.tmp").exists() && !work.at("t/x/d").exists());
+}
+
+/// Checks the way out of a target that is full of what is to be deleted, as with rsync.
+#[test]
+fn a_full_target_is_emptied_first_where_nothing_is_to_be_copied() {
+    need_root!();
+    let disk = mounts::SmallDisk::mount("size=8m");
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), disk.path().join("t"));
+    trees::write(&source.join("new/large"), &trees::noise(6 << 20));
+    trees::write(&source.join("both"), b"newer content");
+    trees::write(&target.join("old/large"), &trees::noise(6 << 20));
+    trees::write(&target.join("both"), b"content");
+    let full = sync(2, &["-D"], &source, &target).expect(23);
+    assert!(full.stderr.contains("with --existing --ignore-existing deletes"), "{full:?}");
+    assert!(target.join("old/large").exists());
+
+    sync(2, &["-D", "--existing", "--ignore-existing"], &source, &target).expect(0);
+    assert!(!target.join("old").exists() && !target.join("new/large").exists());
+    sync(2, &["-D"], &source, &target).expect(0);
+    assert_identical(&source, &target);
 }

@@ -4,6 +4,7 @@ use aws_sdk_s3::types::EncodingType;
 
 use crate::list::pages::{Answer, Circle, From, KeyPage, Next, Page, decoded, nonsense};
 use crate::read::object::Bucket;
+use host::interrupt;
 use types::error::{Cause, Op, Result};
 use types::service::ServiceFault;
 
@@ -30,6 +31,10 @@ impl Bucket {
     /// Lists one page in the version of the API that the service implements. The version of a
     /// listing's first page applies to all of them, since its tokens tell the version.
     fn listed(&self, prefix: &str, from: From<'_>, depth: Depth, keys_max: i32) -> Result<Answer> {
+        // Further pages of a large directory would take longer than an interrupted job has.
+        if !matches!(from, From::Start) && interrupt::is_wanted() {
+            return Err(Op::List.failed(Cause::Stopped));
+        }
         let delimiter = (depth == Depth::Names).then(|| "/".to_owned());
         let after = |name| format!("{prefix}{name}");
         let answer = match from {

@@ -3,7 +3,7 @@
 const IN_DSYNC: &str = "use dsync, which makes TARGET equal to SOURCE and has this option";
 const DELETING: &str = "use dsync --delete (-D), which makes TARGET equal to SOURCE";
 const DELETED_AFTER: &str =
-    "write --delete (-D), which deletes after copying, so that TARGET needs room for both";
+    "write --delete (-D), which deletes last; with --existing --ignore-existing it only deletes";
 const NO_RSYNC: &str = "dcp is started on the other host; --agent-path says where it is";
 const NO_MOVE: &str = "use dcp --remove-source, with --update for what has changed";
 const MOVES_DIRS: &str =
