@@ -43,16 +43,19 @@ pub enum Extension {
     Lsetstat,
     /// Tells the limits of the server.
     Limits,
+    /// Copies a range of a file to another one.
+    CopyData,
 }
 
 impl Extension {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::PosixRename,
         Self::Statvfs,
         Self::HardLink,
         Self::Fsync,
         Self::Lsetstat,
         Self::Limits,
+        Self::CopyData,
     ];
 
     /// Returns its name in the protocol.
@@ -64,6 +67,8 @@ impl Extension {
             Self::Fsync => "fsync@openssh.com",
             Self::Lsetstat => "lsetstat@openssh.com",
             Self::Limits => "limits@openssh.com",
+            // draft-ietf-secsh-filexfer-extensions-00, section 7.
+            Self::CopyData => "copy-data",
         }
     }
 
@@ -216,6 +221,11 @@ impl Handle {
     /// Returns whether the connection has ended, and the handle with it.
     pub fn is_broken(&self) -> bool {
         self.session.is_broken()
+    }
+
+    /// Returns the handle as the server gave it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Begins a packet about the handle.

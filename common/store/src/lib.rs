@@ -39,6 +39,6 @@ pub use dir::{Dir, DirDecorator, Made, RemoteAddress, Upcoming};
 pub use name_reader::NameReader;
 pub use new_entry::{NewFile, NewHardLink, NewSpecial, NewSymlink, Writers};
 pub use receipt::{Receipt, Sender};
-pub use source_file::{Checksums, ObjectAddress, SourceFile, SourceFileDecorator};
+pub use source_file::{Checksums, ObjectAddress, ServerFile, SourceFile, SourceFileDecorator};
 pub use staged_file::{Remains, StagedCapabilities, StagedFile, StagedFileDecorator};
 pub use store::{Capabilities, Store, StoreDecorator};

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::content::etag::{Etag, PartedEtag};
-use types::entry::{Metadata, Xattrs};
+use types::entry::{Identity, Metadata, Xattrs};
 use types::error::Result;
 use types::lustre::layout::Layout;
 use types::object::headers::ObjectHeaders;
@@ -37,11 +37,22 @@ pub struct ObjectAddress {
     pub etag: String,
 }
 
+/// File of a server, for one that copies files itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFile {
+    /// Identifier of the host.
+    pub host: u64,
+    /// Path on the host.
+    pub path: Vec<u8>,
+    /// Identity that the file had when it was opened.
+    pub identity: Identity,
+}
+
 seam_trait! {
     /// A file open for reading.
     ///
     /// Provided methods are in groups: attributes that only some stores have; the way in which the
-    /// kernel or a service reads; and properties of an object that a service knows.
+    /// kernel or a server reads; and properties of an object that a service knows.
     pub trait SourceFile, decorated by SourceFileDecorator, in tests SpyFile;
 
     required {
@@ -94,6 +105,11 @@ seam_trait! {
 
         /// Returns the file descriptor, where there is one.
         fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        /// Returns the path by which the server of the file opens it, if it has one.
+        fn server_file(&self) -> Option<ServerFile> {
             None
         }
 

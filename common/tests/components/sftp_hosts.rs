@@ -297,6 +297,52 @@ fn a_large_file_is_read_in_any_pieces() {
 }
 
 #[test]
+fn a_server_copies_its_files_itself_where_it_can() {
+    need_root!();
+    need!(has_server(), "sftp-server");
+    let whole: Vec<u8> = (0..3_000_001_u32).map(|n| (n ^ n >> 9) as u8).collect();
+    for denied in ["", "copy-data"] {
+        let host = Arc::new(Host::new(settings(server(denied))));
+        let (dir, store) = tree(&host);
+        std::fs::write(dir.path().join("from"), &whole).unwrap();
+        let root = store.open_dir(&RelPath::root()).unwrap();
+        let source = root.open_file(c"from").unwrap();
+        let staged = root.stage_file(&new_file(c".staged", c"to")).unwrap();
+        for (offset, length) in [(1_000_000, 2_000_001), (0, 1_000_000)] {
+            let moved = staged.copy_from(&*source, offset, length).unwrap();
+            assert_eq!(moved, denied.is_empty().then_some(length));
+            if moved.is_none() {
+                let piece = &whole[offset as usize..][..length as usize];
+                staged.write_at(piece, offset).unwrap();
+            }
+            host.break_connections();
+        }
+        staged.commit(Attributes::NONE, Vec::new()).unwrap();
+        assert!(content(&*root, c"to") == whole, "{denied}");
+
+        let staged = root.stage_file(&new_file(c".staged", c"other")).unwrap();
+        let moved = || staged.copy_from(&*source, 0, 9).unwrap();
+        std::fs::write(dir.path().join("from"), "changed").unwrap();
+        assert_eq!(moved(), None, "a changed file");
+        std::fs::remove_file(dir.path().join("from")).unwrap();
+        assert_eq!(moved(), None, "no file");
+        std::os::unix::fs::symlink("to", dir.path().join("from")).unwrap();
+        assert_eq!(moved(), None, "a link");
+        staged.abandon().unwrap();
+    }
+    let (one, other) = (
+        local(),
+        Arc::new(Host::new(SftpSettings { name: "other".to_owned(), ..settings(server("")) })),
+    );
+    let ((dir, store), (_other_dir, other)) = (tree(&one), tree(&other));
+    std::fs::write(dir.path().join("from"), &whole).unwrap();
+    let source = store.open_dir(&RelPath::root()).unwrap().open_file(c"from").unwrap();
+    let to = other.open_dir(&RelPath::root()).unwrap();
+    let staged = to.stage_file(&new_file(c".staged", c"to")).unwrap();
+    assert_eq!(staged.copy_from(&*source, 0, 9), Ok(None), "another host");
+}
+
+#[test]
 fn what_is_no_file_is_never_opened() {
     need_root!();
     need!(has_server(), "sftp-server");

@@ -794,6 +794,9 @@ pub const SFTP_DATA_BYTES_MAX: u32 = 255 << 10;
 /// Content of one file that is requested from, or sent to, an SFTP server without waiting: it fills
 /// a connection of 100 MB/s and 40 ms.
 pub const SFTP_WINDOW_BYTES: u64 = 4 << 20;
+/// Content that an SFTP server copies by one request: meanwhile it answers no other one of the
+/// connection.
+pub const SFTP_COPY_BYTES_MAX: u64 = 16 << 20;
 /// Requests for the next entries of a directory that are sent without waiting: OpenSSH returns 100
 /// at a time.
 pub const SFTP_LIST_WINDOW: usize = 16;

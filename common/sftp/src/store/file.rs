@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use store::SourceFile;
+use store::{ServerFile, SourceFile};
 use types::content::chunk::Extent;
 use types::entry::{self, Identity, Metadata};
 use types::error::{Cause, Error, Op, Result};
@@ -17,7 +17,7 @@ use crate::packet::{Attrs, Kind, Packet, Reply};
 use crate::session::{Handle, Pending};
 
 /// Flag of an open request: reading.
-const READ: u32 = 1;
+pub(super) const READ: u32 = 1;
 
 /// Knowledge of a file before it is opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -225,6 +225,11 @@ impl SourceFile for SftpFile {
     fn metadata(&self) -> Result<Metadata> {
         let opened = self.lock().opened.take();
         opened.map_or_else(|| again(|_| self.metadata_now()), Ok)
+    }
+
+    fn server_file(&self) -> Option<ServerFile> {
+        let (path, identity) = (self.path.clone(), self.metadata.identity());
+        Some(ServerFile { host: self.root.host.id(), path, identity })
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {

@@ -5,13 +5,17 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use remote::store::renamed;
-use store::{NewFile, Receipt, Remains, StagedCapabilities, StagedFile, Writers};
+use store::{
+    NewFile, Receipt, Remains, ServerFile, SourceFile, StagedCapabilities, StagedFile, Writers,
+};
 use types::content::chunk::Extent;
 use types::entry::{self, Attributes, Metadata, Preserved};
 use types::error::{Cause, Error, Op, Result};
+use types::limits::SFTP_COPY_BYTES_MAX;
 use types::path::Name;
 
 use super::attributes::{self, Holder};
+use super::file::READ;
 use super::{Root, checked, child, inode_of};
 use crate::answers::{self, is_broken, no_handle};
 use crate::host::{Host, again};
@@ -49,6 +53,8 @@ pub(super) struct SftpStaged {
 #[derive(Default)]
 struct State {
     handle: Option<Handle>,
+    /// File of the server that is copied, on the same connection.
+    source: Option<(ServerFile, Handle)>,
     sent: VecDeque<Sent>,
     /// First error of a write.
     failed: Option<Error>,
@@ -217,6 +223,54 @@ impl SftpStaged {
         self.host().metadata(Op::Stat, &attrs, inode_of(&self.path))
     }
 
+    /// Lets the server copy a range of one of its files; returns false where it cannot.
+    fn copy_once(
+        &self,
+        state: &mut State,
+        file: &ServerFile,
+        (offset, length): (u64, u64),
+    ) -> Result<bool> {
+        self.hold(state)?;
+        let Some(to) = &state.handle else { return Ok(false) };
+        if !to.session().server().has(Extension::CopyData) {
+            return Ok(false);
+        }
+        let is_at_hand = |(held, handle): &(ServerFile, Handle)| {
+            held == file && Arc::ptr_eq(handle.session(), to.session())
+        };
+        if !state.source.as_ref().is_some_and(is_at_hand) {
+            let Some(handle) = self.opened_beside(to, file)? else { return Ok(false) };
+            state.source = Some((file.clone(), handle));
+        }
+        let Some((_, from)) = &state.source else { return Ok(false) };
+        let request = from.extended(Extension::CopyData).long(offset).long(length);
+        let request = request.text(to.bytes()).long(offset);
+        let reply = to.session().ask(Op::Write, &request)?;
+        // Whatever the server could not do shows where the content is read and written.
+        Ok(answers::done(Op::Write, reply).is_ok())
+    }
+
+    /// Opens a file of the server on the connection of this one; `None` for one that is not as it
+    /// was.
+    fn opened_beside(&self, to: &Handle, file: &ServerFile) -> Result<Option<Handle>> {
+        let session = to.session();
+        let open = Packet::of(Kind::Open, &file.path).number(READ).attrs(&Attrs::default());
+        let opened = session.send(Op::Open, &open)?;
+        let found = session.send(Op::Open, &Packet::of(Kind::Lstat, &file.path))?;
+        let handle = match answers::handle(Op::Open, opened.wait(Op::Open)?) {
+            Ok(handle) => Handle::new(Arc::clone(session), handle),
+            Err(_) => return Ok(None),
+        };
+        let held = session.ask(Op::Open, &handle.packet(Kind::Fstat))?;
+        let is_same = [found.wait(Op::Open)?, held].iter().all(|reply| {
+            let attrs = answers::attrs(Op::Open, reply);
+            let metadata =
+                attrs.and_then(|it| self.host().metadata(Op::Open, &it, file.identity.inode));
+            metadata.is_ok_and(|it| it.kind == entry::Kind::File && it.identity() == file.identity)
+        });
+        Ok(is_same.then_some(handle))
+    }
+
     /// Syncs the file, where that is requested, and closes it.
     fn end(&self, state: &mut State) -> Result<()> {
         if self.root.is_durable {
@@ -324,6 +378,18 @@ impl StagedFile for SftpStaged {
 
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.send(&mut self.lock(), data, offset)
+    }
+
+    fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
+        let here = source.server_file().filter(|file| file.host == self.host().id());
+        let Some(file) = here else { return Ok(None) };
+        let length = length.min(SFTP_COPY_BYTES_MAX);
+        let mut state = self.lock();
+        if !again(|_| self.copy_once(&mut state, &file, (offset, length)))? {
+            return Ok(None);
+        }
+        state.end = state.end.max(offset + length);
+        Ok(Some(length))
     }
 
     fn size_bytes(&self, _: &[Receipt]) -> Result<u64> {

@@ -160,6 +160,7 @@ fn call_all_of_file(file: &dyn SourceFile) {
     let _ = file.bypass_cache();
     let _ = file.data_in(Extent { offset: 0, length: 1 });
     let _ = file.as_fd();
+    let _ = file.server_file();
     let _ = file.checksums();
     let _ = file.parted_etag();
     let _ = file.has_equal_parts(&etag());
