@@ -7,6 +7,7 @@
 //! the end ([`finish`]).
 
 mod arrival;
+mod at_rest;
 mod attribute_policy;
 mod attributes;
 mod chunks;

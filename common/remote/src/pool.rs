@@ -153,16 +153,13 @@ impl<C: Connected> Pool<C> {
         if let Some(connection) = self.idle() {
             return Ok(connection);
         }
-        let made = match self.least_busy() {
+        let made = if let Some(busy) = self.least_busy() {
             // Other threads make as many as are wanted, and this one is of use meanwhile.
-            Some(busy) => match self.place() {
-                Some(_place) => self.idle_or_new(prepare),
-                None => Ok(busy),
-            },
-            None => {
-                let _only_one = lock(&self.first);
-                self.idle_or_new(prepare)
-            }
+            let place = self.place();
+            if place.is_some() { self.idle_or_new(prepare) } else { Ok(busy) }
+        } else {
+            let _only_one = lock(&self.first);
+            self.idle_or_new(prepare)
         };
         made.or_else(|unreachable| self.least_busy().ok_or(unreachable))
     }

@@ -1,12 +1,13 @@
 //! A host with an SFTP server: the connections of a rank to it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use remote::doors::Dial;
 use remote::no_connection::NoHost;
-use remote::pool::{Pool, gone};
+use remote::pool::{Pool, Unreachable, gone};
 use remote::shell::start;
 use types::content::crc64::Crc64;
 use types::entry::Metadata;
@@ -30,6 +31,9 @@ pub struct SftpSettings {
     pub requests_max: Option<u32>,
     /// Content in one request, at most, where the operator has set it.
     pub data_bytes_max: Option<u32>,
+    /// Time in which the server answers something; a connection is broken off after twice that
+    /// time.
+    pub silence_max: Duration,
 }
 
 /// A host with an SFTP server.
@@ -83,7 +87,7 @@ impl Host {
     /// # Errors
     /// Returns why the host cannot be reached.
     pub fn reach(&self) -> std::result::Result<(), NoHost> {
-        self.pool.connection(&|_| Ok(())).map(drop).map_err(|_| self.pool.complaint())
+        self.connection().map(drop).map_err(|_| self.pool.complaint())
     }
 
     /// Returns the identifier of the host.
@@ -109,9 +113,16 @@ impl Host {
         roots.get(number as usize).cloned()
     }
 
+    fn connection(&self) -> std::result::Result<Arc<Session>, Unreachable> {
+        self.pool.connection(&|session| {
+            session.set_silence(self.settings.silence_max);
+            Ok(())
+        })
+    }
+
     /// Returns a connection.
     pub(crate) fn session(&self, op: Op) -> Result<Arc<Session>> {
-        self.pool.connection(&|_| Ok(())).map_err(|_| gone(op, &self.pool.complaint()))
+        self.connection().map_err(|_| gone(op, &self.pool.complaint()))
     }
 
     /// Returns whether the server has an extension.

@@ -1,13 +1,14 @@
 //! A connection to an SFTP server, which many threads share.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use remote::exchange::{self, Exchange, Link};
 use remote::no_connection::Ungreeted;
 use remote::pool::Connected;
 use types::error::{Op, Result};
-use types::limits::{SFTP_DATA_BYTES, SFTP_DATA_BYTES_MAX};
+use types::limits::{REMOTE_SILENCE_MAX, SFTP_DATA_BYTES, SFTP_DATA_BYTES_MAX};
 
 use crate::answers::{self, broken};
 use crate::packet::{self, Bytes, Kind, Packet, Reply, VERSION};
@@ -16,6 +17,9 @@ use crate::packet::{self, Bytes, Kind, Packet, Reply, VERSION};
 pub struct Session {
     exchange: Exchange<Reply>,
     server: Server,
+    /// Time in which the server answers something; after twice that time the connection is broken
+    /// off.
+    silence_max: Mutex<Duration>,
 }
 
 /// Features that a server has offered.
@@ -98,7 +102,20 @@ impl Pending {
     /// `ENOTCONN` where the connection ended before.
     pub fn wait(self, op: Op) -> Result<Reply> {
         let Self { reply, session } = self;
-        reply.wait().map_err(|_| broken(op, session.exchange.why()))
+        let exchange = &session.exchange;
+        let (silence_max, mut was_silent) = (session.silence_max(), false);
+        loop {
+            let arrived = exchange.arrived();
+            if let Some(reply) = reply.wait_for(silence_max) {
+                return reply.map_err(|_| broken(op, exchange.why()));
+            }
+            let is_silent = exchange.arrived() == arrived;
+            if is_silent && was_silent {
+                exchange.break_off();
+                return Err(broken(op, None));
+            }
+            was_silent = is_silent;
+        }
     }
 }
 
@@ -117,7 +134,16 @@ impl Session {
         };
         let exchange = Exchange::over(link, packet::receive);
         let server = limited(&exchange, server);
-        Ok(Self { exchange, server })
+        Ok(Self { exchange, server, silence_max: Mutex::new(REMOTE_SILENCE_MAX) })
+    }
+
+    /// Sets the time in which the server answers something.
+    pub fn set_silence(&self, silence_max: Duration) {
+        *self.silence_max.lock().unwrap_or_else(PoisonError::into_inner) = silence_max;
+    }
+
+    fn silence_max(&self) -> Duration {
+        *self.silence_max.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the features of the server.

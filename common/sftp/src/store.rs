@@ -273,6 +273,7 @@ impl Store for SftpStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             tells_change_times: false,
+            holds_directories: false,
             clock_behind: SERVER_CLOCK_BEHIND_MAX,
             shortcoming: self.shortcoming,
             ..Capabilities::default()

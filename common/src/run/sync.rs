@@ -133,7 +133,9 @@ impl<'r> Sync<'r, '_, '_> {
         let mut verdict = Exit::Ok;
         if self.copying.options.sync.as_ref().is_some_and(|sync| sync.delete) {
             let totals = self.totals();
-            match CompleteWalk::prove(&totals) {
+            // A synchronisation has one root.
+            let source = self.copying.roots[0].source.capabilities();
+            match CompleteWalk::prove(&totals, &source) {
                 Ok(proof) => {
                     extras.append(self.pruned());
                     let deletion_set = DeletionSet::extras(extras, &proof);

@@ -31,6 +31,8 @@ pub struct Capabilities {
     pub prefetches_in_order: Option<&'static str>,
     /// True if entries have the time of their last change of any kind.
     pub tells_change_times: bool,
+    /// True if an open directory stays the same one, whatever its path leads to later.
+    pub holds_directories: bool,
     /// Largest lag of the clock that stamps changes here behind the clock of this node.
     pub clock_behind: Duration,
     /// Warning about an attribute that was requested and that the store cannot return for any
@@ -47,6 +49,7 @@ impl Default for Capabilities {
             discards_writes: false,
             prefetches_in_order: None,
             tells_change_times: true,
+            holds_directories: true,
             clock_behind: Duration::ZERO,
             shortcoming: None,
         }

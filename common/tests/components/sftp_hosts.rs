@@ -5,6 +5,7 @@ mod hostile;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::promises::{
     Exception, cause, content, keeps_all_but, link, listing, new_file, odd_attributes, put,
@@ -22,6 +23,7 @@ use types::content::chunk::Extent;
 use types::content::transfer::{Durable, Rewriting, Transfer};
 use types::entry::{Attributes, Hint, Kind, Metadata, Owner, Preserved, Time, Times};
 use types::error::Cause;
+use types::limits::REMOTE_SILENCE_MAX;
 use types::path::RelPath;
 
 /// Whole seconds of the protocol: the nearest ones to those of [`odd_attributes`].
@@ -107,6 +109,7 @@ fn settings(command: Vec<String>) -> SftpSettings {
         connections_max: 4,
         requests_max: None,
         data_bytes_max: None,
+        silence_max: REMOTE_SILENCE_MAX,
     }
 }
 
@@ -355,6 +358,12 @@ fn what_is_no_file_is_never_opened() {
     // It would wait for a writer, and the server with it.
     assert_eq!(cause(root.open_file(c"fifo").map(drop)), Cause::Changed);
     assert_eq!(cause(root.join_staged(b"fifo", c"x").map(drop)), Cause::Replaced);
+    // One that a listing has shown as a file is opened first, and given up.
+    let silence_max = Duration::from_millis(200);
+    let host = Arc::new(Host::new(SftpSettings { silence_max, ..settings(server("")) }));
+    let store = SftpStore::open(&host, bytes(dir.path()), OpenAs::default()).unwrap();
+    let root = store.open_dir(&RelPath::root()).unwrap();
+    assert_eq!(cause(root.open_listed(c"fifo", Hint::File).map(drop)), Cause::Changed);
     assert_eq!(listing(&*root).into_values().collect::<Vec<_>>(), [Hint::Other]);
 }
 

@@ -80,6 +80,13 @@ pub enum Cause {
     /// The source is inside the target.
     #[error("the source is inside the target, which the job changes")]
     SourceInside,
+    /// A source and a target of which nothing tells whether they are the same tree.
+    #[error(
+        "it may be in the target, or the same tree: no directory can be made in the target for a \
+         moment, by which that would show; use HOST:PATH instead of sftp://, or give write \
+         permission"
+    )]
+    MaybeSame,
     /// A mount shows one directory in the source and in the target, at different paths.
     #[error(
         "a mount shows a directory of the source in the target, or the other way round, at another \
@@ -285,6 +292,7 @@ impl Cause {
             Self::Folds => "name-collision".into(),
             Self::TargetInside => "target-inside-source".into(),
             Self::SourceInside => "source-inside-target".into(),
+            Self::MaybeSame => "source-maybe-target".into(),
             Self::MountedInside => "source-mounted-in-target".into(),
             Self::LeadsToTarget => "symlink-into-target".into(),
             Self::NotReplaceable => "not-replaceable".into(),

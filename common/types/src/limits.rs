@@ -204,6 +204,11 @@ pub const MOVED_BYTES_MAX: u64 = 16 << 30;
 /// of a file in a message that has them read again.
 pub const UNVERIFIED_MAX: u64 = 1024;
 
+/// Time after a modification time in whole seconds at which a later change has another one, by a
+/// clock that is a second behind, too.
+pub const AT_REST_TIME: Duration = Duration::from_secs(2);
+/// Times that a file is opened that is changed again and again.
+pub const AT_REST_ATTEMPTS_MAX: u32 = 4;
 /// Largest plausible difference between the clocks of a node and of a file server.
 pub const CLOCKS_APART_MAX: Duration = Duration::from_mins(10);
 

@@ -251,6 +251,12 @@ pub enum InvalidKey {
     /// A key of nothing but blanks, for which AWS's client sends no request.
     #[error("its key would be nothing but blanks, which the S3 client cannot send")]
     Blank,
+    /// A key with a backslash, which the service takes for a slash: it would be that of another
+    /// entry.
+    #[error(
+        "the service takes \"\\\" in a key for \"/\", so it would be another entry's; rename it"
+    )]
+    Backslash,
     /// A key that is also the prefix of other keys, with a slash: a directory has its name.
     #[error("no file can have this key: other keys make a directory of this name")]
     AlsoDirectory,
@@ -276,6 +282,7 @@ impl InvalidKey {
             Self::Escape => "key-escape",
             Self::LinkName => "key-link-name",
             Self::Blank => "key-blank",
+            Self::Backslash => "key-backslash",
             Self::AlsoDirectory => "key-also-directory",
             Self::AlsoObject => "key-also-object",
             Self::MarkerContent => "key-marker-content",

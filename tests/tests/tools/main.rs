@@ -70,6 +70,7 @@ mod remove_objects;
 mod resume;
 mod safety;
 mod sftp;
+mod sftp_hazards;
 mod shared_roots;
 mod snapshots;
 mod ssh;

@@ -56,6 +56,29 @@ fn the_last_source_has_the_name() {
     }
 }
 
+/// Checks a directory whose copy would be the source itself: entries would be replaced before they
+/// are copied.
+#[test]
+fn a_copy_into_the_directory_above_does_not_change_its_source() {
+    let work = Sandbox::new();
+    shell(
+        work.path(),
+        "mkdir -p o/x/x p/x/y q; echo outer > o/x/f; echo inner > o/x/x/f; echo y > p/x/y/f",
+    );
+    for (count, words) in
+        [(1, &["o/x/", "o/"][..]), (2, &["o/x/", "o"]), (1, &["--remove-source", "o/x/", "o"])]
+    {
+        let ended = dcp(work.path(), count, words).expect(3);
+        assert!(ended.stderr.contains("the source is inside the target"), "{ended:?}");
+    }
+    assert_eq!(shell(work.path(), "cat o/x/f o/x/x/f; ls o"), "outer\ninner\nx\n");
+    dcp(work.path(), 2, &["p/x/", "p"]).expect(0);
+    assert_eq!(shell(work.path(), "cat p/y/f p/x/y/f"), "y\ny\n");
+    // Where the directory is left out, nothing of the source is changed.
+    dcp(work.path(), 2, &["--exclude=/x", "o/x/", "o"]).expect(0);
+    assert_eq!(shell(work.path(), "cat o/f o/x/f o/x/x/f"), "outer\nouter\ninner\n");
+}
+
 /// Checks that hard links are copied when all of them are known, and still do not replace a later
 /// source's entry.
 #[test]

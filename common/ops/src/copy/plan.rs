@@ -154,7 +154,7 @@ impl Placing {
             .map_err(Unplaced::Refusal)?;
         let keeps_name = target_path != target.path;
         let placing = Self { source: given, is_directory, keeps_name, target_path };
-        match placing.overlap(resolver, &metadata, selection) {
+        match placing.overlap(resolver, &metadata, (selection, options.remove_source)) {
             Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),
             None => Ok(placing),
         }
@@ -172,7 +172,7 @@ impl Placing {
         &self,
         resolver: &StoreResolver,
         source: &Metadata,
-        selection: &Selection,
+        (selection, moves): (&Selection, bool),
     ) -> Option<Cause> {
         if let Ok(target) = resolver.look(Side::Target, &self.target_path, Symlinks::Follow)
             && target.is_same_file(source)
@@ -187,13 +187,37 @@ impl Placing {
             return Some(Cause::TargetInside);
         }
         let takes_part = |below: &[u8]| selection.admits_below(&join(walked, below), true);
+        if self.is_directory && self.writes_into_source(resolver, &takes_part) {
+            return Some(Cause::SourceInside);
+        }
         let trees = [&self.source.path[..], &self.target_path];
         if self.is_directory && resolver.share_mounts(trees, false, takes_part) {
             return Some(Cause::MountedInside);
         }
         let across = resolver.overlap_elsewhere(&self.source.path, source.kind, &self.target_path);
-        // A directory may be copied into one above it.
-        across.filter(|cause| *cause != Cause::SourceInside)
+        // A directory may be copied into one above it. A copy onto itself loses nothing unless it
+        // is a move.
+        across.filter(|cause| match cause {
+            Cause::SourceInside => false,
+            Cause::MaybeSame => moves,
+            _ => true,
+        })
+    }
+
+    /// True if the source is in the target, and has a directory whose copy would be the source
+    /// itself: of `t/x` with a directory `x`, copied to `t`, entries would be replaced before they
+    /// are copied.
+    fn writes_into_source(
+        &self,
+        resolver: &StoreResolver,
+        takes_part: &dyn Fn(&[u8]) -> bool,
+    ) -> bool {
+        let Some(below) = resolver.path_below(&self.source.path, &self.target_path) else {
+            return false;
+        };
+        let copied_onto_source = join(&self.source.path, &below);
+        let found = resolver.look(Side::Source, &copied_onto_source, Symlinks::Keep);
+        found.is_ok_and(|found| found.kind == Kind::Directory) && takes_part(&below)
     }
 
     /// True if the contents of the directory go into the target, instead of the directory itself

@@ -312,7 +312,8 @@ fn is_still_source(
     let begun = cx.env.journal?.version_staged(ticket)?;
     let dir = task.dir_ref.source_dir(source).ok()?;
     let file = dir.open_extent(&task.name, &task.identity, task.key_range()).ok()?;
-    if file.metadata().ok()?.version() == begun {
+    let tells_changes = source.capabilities().tells_change_times;
+    if tells_changes && file.metadata().ok()?.version() == begun {
         return Some(true);
     }
     let found = sum_staged(&*file, task, cx.worker.buffers(cx.env.options.buffer_bytes)).ok()?;

@@ -3,6 +3,7 @@
 
 use super::arrival;
 use super::arrival::{check_arrived, proof_of};
+use super::at_rest;
 use super::attribute_policy;
 use super::attribute_policy::Plain;
 use super::content::{Piece, copy_piece, copy_to_end, share};
@@ -25,7 +26,7 @@ use types::content::crc64::Crc64;
 use types::content::etag::{PartHasher, PartedEtag};
 use types::content::transfer::Transfer;
 use types::entry::{Attributes, Kind, Metadata, Preserved, Proof, Xattrs};
-use types::error::{At, Cause, Error, Op, Side, SideError};
+use types::error::{At, Cause, Op, Side, SideError};
 use types::listed::change::Reason;
 use types::outcome::difference::Fields;
 use types::path::Name;
@@ -40,8 +41,7 @@ pub(super) fn copy_file(
     upkeep: &Upkeep<'_>,
     cx: &mut Context<'_, '_>,
 ) -> Result<Met, SideError> {
-    let source = open_source(cx.env, entry).at(Side::Source)?;
-    let metadata = source.metadata().at(Side::Source)?;
+    let (source, metadata) = at_rest::open(cx.env, entry).at(Side::Source)?;
     if metadata.kind != Kind::File {
         return Ok(Met::Other(metadata.kind));
     }
@@ -158,7 +158,7 @@ fn copy_at_rest(
 ) -> Result<(Filled, End, Metadata), SideError> {
     match copy_whole(copy, entry, &metadata, cx) {
         Err(SideError { error, .. }) if is_worth_another_try(error.cause) => {
-            let again = copy.source.metadata().at(Side::Source)?;
+            let again = at_rest::metadata_again(cx.env, entry, copy.source).at(Side::Source)?;
             let xattrs = cx.env.xattrs_of(|| copy.source.xattrs())?;
             let attributes = attributes_of(cx.env, entry, &again, xattrs, replaced, plain);
             let is_sized = again.size_bytes > 0 && !is_made_as_it_is_read(&metadata, &again);
@@ -186,17 +186,6 @@ pub(super) fn attributes_of(
         metadata.known.contains(Fields::MTIME) && env.root(entry.dir_ref).source.holds_objects();
     let times = attributes.times.or_else(|| metadata.times().filter(|_| keeps_time));
     Attributes { times, ..attributes }
-}
-
-/// Opens the source file. An object that a service copies itself is opened without a request for
-/// its content.
-fn open_source(env: &Env<'_>, entry: &Visit<'_>) -> Result<Box<dyn SourceFile>, Error> {
-    let from = env.root(entry.dir_ref).source.service();
-    if from.is_some() && from == env.target(entry.dir_ref).service() {
-        entry.dir.open_file(entry.name)
-    } else {
-        entry.dir.open_listed(entry.name, entry.hint)
-    }
 }
 
 /// Returns the verb for the plan.

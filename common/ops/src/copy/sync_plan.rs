@@ -150,5 +150,6 @@ fn refuse_overlap(
     if metadata.kind == Kind::Directory && shares() {
         return refuse(Cause::MountedInside);
     }
-    resolver.overlap_elsewhere(source, metadata.kind, target).map_or(Ok(()), refuse)
+    let across = resolver.overlap_elsewhere(source, metadata.kind, target);
+    across.filter(|cause| deletes || *cause != Cause::MaybeSame).map_or(Ok(()), refuse)
 }

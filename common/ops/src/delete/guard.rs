@@ -4,6 +4,7 @@
 use crate::copy::extras::Extras;
 use crate::walk::WalkTask;
 use crate::walk::dir_ref::Trees;
+use store::Capabilities;
 use types::outcome::tally::Tally;
 
 /// The proof that everything in the source was met and nothing failed, so that an entry of the
@@ -16,7 +17,7 @@ impl CompleteWalk {
     ///
     /// # Errors
     /// Returns a phrase that says why nothing may be deleted.
-    pub fn prove(totals: &Tally) -> Result<Self, &'static str> {
+    pub fn prove(totals: &Tally, source: &Capabilities) -> Result<Self, &'static str> {
         if totals.unread_directories > 0 {
             return Err("parts of the trees could not be read");
         }
@@ -25,6 +26,14 @@ impl CompleteWalk {
         }
         if totals.failed > 0 {
             return Err("some entries failed");
+        }
+        // The directories of their paths may be others since, such as mount points without their
+        // file systems.
+        if totals.vanished > 0 && !source.holds_directories {
+            return Err(
+                "entries of the source vanished, and an SFTP server does not tell whether \
+                        all of it did",
+            );
         }
         Ok(Self(()))
     }
@@ -65,12 +74,16 @@ mod tests {
     #[test]
     fn only_a_complete_and_faultless_walk_permits_deletion() {
         let whole = Tally::default();
-        assert!(CompleteWalk::prove(&whole).is_ok());
-        assert!(CompleteWalk::prove(&Tally { failed: 1, ..whole }).is_err());
+        let held = Capabilities::default();
+        assert!(CompleteWalk::prove(&whole, &held).is_ok());
+        assert!(CompleteWalk::prove(&Tally { failed: 1, ..whole }, &held).is_err());
         // An entry that has vanished does not count against the proof: each name is looked up once
         // more before it is deleted.
-        assert!(CompleteWalk::prove(&Tally { vanished: 1, ..whole }).is_ok());
-        assert!(CompleteWalk::prove(&Tally { unread_directories: 1, ..whole }).is_err());
-        assert!(CompleteWalk::prove(&Tally { cancelled_tasks: 1, ..whole }).is_err());
+        let vanished = Tally { vanished: 1, ..whole };
+        assert!(CompleteWalk::prove(&vanished, &held).is_ok());
+        let by_path = Capabilities { holds_directories: false, ..held };
+        assert!(CompleteWalk::prove(&vanished, &by_path).is_err());
+        assert!(CompleteWalk::prove(&Tally { unread_directories: 1, ..whole }, &held).is_err());
+        assert!(CompleteWalk::prove(&Tally { cancelled_tasks: 1, ..whole }, &held).is_err());
     }
 }

@@ -3,11 +3,36 @@
 
 use super::StoreResolver;
 use super::spot::Spot;
+use store::opening::Symlinks;
 use types::entry::Kind;
 use types::error::{Cause, Side};
 use types::operand::placement::Given;
+use types::path::without_end_slashes;
 
 impl StoreResolver {
+    /// Returns the path of a source below a target that exists; `None` where it is not there, or
+    /// reached in another way.
+    pub fn path_below(&self, source: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+        let target_is = self.look(Side::Target, target, Symlinks::Follow).ok()?;
+        if !self.is_below(Side::Source, source, &target_is) {
+            return None;
+        }
+        if let (Some((_, from)), Some((_, to))) =
+            (self.objects(Side::Source, source), self.objects(Side::Target, target))
+        {
+            let below = from.prefix.strip_prefix(without_end_slashes(&to.prefix))?;
+            let below = without_end_slashes(below);
+            return Some(below.strip_prefix(b"/").unwrap_or(below).to_vec());
+        }
+        let path = self.real_path(Side::Source, source)?;
+        let is_target = |slash: &usize| {
+            let above = self.look(Side::Source, &path[..(*slash).max(1)], Symlinks::Follow);
+            above.is_ok_and(|above| above.is_same_file(&target_is))
+        };
+        let slashes = (0..path.len()).rev().filter(|at| path[*at] == b'/');
+        slashes.into_iter().find(is_target).map(|slash| path[slash + 1..].to_vec())
+    }
+
     /// Returns why a source of that type and a target are not to be used together, if they are the
     /// same or one is inside the other although their paths are on different hosts or in different
     /// services. Paths of one host or service are compared by device and inode instead.

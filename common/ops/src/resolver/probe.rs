@@ -15,8 +15,8 @@ use types::path::{join, parent};
 
 impl StoreResolver {
     /// Returns why a source and a target are not to be used together, if they turn out to be the
-    /// same or one inside the other. A target that nothing can be made in has no answer, and a dry
-    /// run makes nothing.
+    /// same or one inside the other, or `MaybeSame` where no directory can be made at the target. A
+    /// dry run makes none.
     pub(super) fn overlap_by_probe(
         &self,
         from: &Spot<'_>,
@@ -31,7 +31,9 @@ impl StoreResolver {
         let directory = if is_directory { from.path.clone() } else { given.parent() };
         let directory = from.real_directory(&directory)?;
         let (nearest, below) = to.nearest(|at| to.real_directory(at))?;
-        let mut probe = self.probe(&[&to.head[..], &nearest].concat()).ok()?;
+        let Ok(mut probe) = self.probe(&[&to.head[..], &nearest].concat()) else {
+            return Some(Cause::MaybeSame);
+        };
         // Others may work in a directory above that of the target.
         probe.before = probe.before.filter(|_| below.is_empty() || !is_directory);
         let shows = |place: &[u8]| from.kind(&join(place, probe.name.to_bytes())).is_some();

@@ -7,6 +7,7 @@
 use remote::shell::{ShellError, split};
 use s3::config::rclone_conf::OtherRemote;
 use sftp::host::SftpSettings;
+use types::limits::REMOTE_SILENCE_MAX;
 use types::operand::sftp_path::SftpPath;
 
 use super::host_options::HostOptions;
@@ -52,7 +53,9 @@ fn ssh_words(options: &HostOptions) -> Result<Vec<String>, ShellError> {
 
 fn settings(name: String, command: Vec<String>, options: &HostOptions) -> SftpSettings {
     let connections_max = options.connections_max;
-    SftpSettings { name, command, connections_max, requests_max: None, data_bytes_max: None }
+    let silence_max = REMOTE_SILENCE_MAX;
+    let (requests_max, data_bytes_max) = (None, None);
+    SftpSettings { name, command, connections_max, requests_max, data_bytes_max, silence_max }
 }
 
 /// Returns how the host of a remote is reached.

@@ -13,7 +13,7 @@ use types::content::chunk::Extent;
 use types::entry::{self, Attributes, Hint, Identity, Metadata, Preserved};
 use types::error::{Cause, Error, Op, Result};
 use types::limits::SFTP_LIST_WINDOW;
-use types::path::{Name, RelPath, escaped};
+use types::path::{self, Name, RelPath, escaped};
 
 use super::attributes::{self, Holder};
 use super::file::{Expected, SftpFile};
@@ -85,7 +85,7 @@ impl SftpDir {
         let handle = self.host().open(Op::List, &Packet::of(Kind::Opendir, &self.path))?;
         let request = handle.packet(Kind::Readdir);
         let mut begun: VecDeque<Pending> = VecDeque::new();
-        let (mut window, mut stale) = (2, 0);
+        let (mut window, mut stale, mut tells_itself) = (2, 0, false);
         loop {
             while begun.len() < window {
                 begun.push_back(handle.send(Op::List, &request)?);
@@ -98,7 +98,9 @@ impl SftpDir {
             };
             let page = answers::part(Op::List, pending.wait(Op::List)?, take)?;
             let is_last = page.is_none();
-            let entries = self.entries(page.unwrap_or_default())?;
+            let page = page.unwrap_or_default();
+            tells_itself |= page.iter().any(|listed| listed.name == b".");
+            let entries = self.entries(page)?;
             lock(&self.known).add(&entries, is_last);
             stale += usize::from(entries.iter().all(|entry| seen.contains(&entry.name)));
             // A listing that begins anew has no more pages of known names than names.
@@ -111,8 +113,18 @@ impl SftpDir {
                 }
             }
             if is_last {
-                return Ok(());
+                return if tells_itself { Ok(()) } else { self.check_search() };
             }
+        }
+    }
+
+    /// Fails where entries of the directory may not be inspected: OpenSSH's server leaves those out
+    /// of a listing whose attributes it cannot read, the directory itself first.
+    fn check_search(&self) -> Result<()> {
+        let request = Packet::of(Kind::Lstat, &path::join(&self.path, b"."));
+        match answers::attrs(Op::List, &self.host().ask(Op::List, &request)?) {
+            Err(error) if error.cause == Cause::System(libc::EACCES) => Err(error),
+            _ => Ok(()),
         }
     }
 

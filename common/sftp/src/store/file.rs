@@ -76,7 +76,10 @@ impl SftpFile {
     /// Opens a regular file.
     pub fn open(root: &Arc<Root>, path: Vec<u8>, expected: Expected) -> Result<Self> {
         checked(Op::Open, &path)?;
-        let (handle, metadata) = again(|_| open_once(root, &path, expected.is_file))?;
+        let (handle, metadata) = again(|attempt| {
+            // What is no file any more may have blocked the server.
+            open_once(root, &path, expected.is_file && attempt == 0)
+        })?;
         if expected.identity.is_some_and(|identity| identity != metadata.identity()) {
             return Err(Op::Copy.failed(Cause::Changed));
         }
