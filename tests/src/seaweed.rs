@@ -77,7 +77,8 @@ impl Seaweed {
         object_server::environment(&self.endpoint(), ACCESS_KEY, SECRET_KEY)
     }
 
-    fn aws(&self) -> Command {
+    /// Returns the command line of AWS for this server.
+    pub fn aws(&self) -> Command {
         cloud::aws(&self.environment())
     }
 }

@@ -1,10 +1,11 @@
 //! A directory of a bucket: the set of keys that share a prefix.
 
+mod marker;
+
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::client::fault::is_refusal;
 use crate::list::at_once::Threads;
 use crate::list::key::{KEY_BYTES_MAX, key_of_name};
 use crate::list::key_ranges;
@@ -67,6 +68,10 @@ impl ObjectDir {
         if key.trim().is_empty() {
             return Err(op.failed(Cause::Key(InvalidKey::Blank)));
         }
+        let is_new = matches!(op, Op::Create | Op::Symlink | Op::MakeDir);
+        if is_new && key.contains('\\') && !self.bucket.keeps_backslashes(&self.prefix) {
+            return Err(op.failed(Cause::Key(InvalidKey::Backslash)));
+        }
         Ok(key)
     }
 
@@ -80,12 +85,6 @@ impl ObjectDir {
             Kind::Symlink => vec![key.clone() + RCLONE_LINK_SUFFIX, key],
             _ => vec![key],
         })
-    }
-
-    /// Returns whether this directory gets a marker, an empty object whose key ends in a slash. The
-    /// root of a bucket has no key of its own.
-    fn has_marker(&self) -> bool {
-        self.bucket.service.settings.directory_markers && !self.prefix.is_empty()
     }
 
     fn new_object(
@@ -384,18 +383,7 @@ impl Dir for ObjectDir {
         if !self.has_marker() {
             return Ok(Preserved { xattrs_lost: has_xattrs(attributes), ..Preserved::ALL });
         }
-        let Some(old) = self.older_marker()? else { return self.put_marker(attributes) };
-        let is_empty = old.metadata.size_bytes == 0;
-        match self.copy_onto_itself(self.prefix.clone(), old, Kind::Directory, attributes) {
-            // Some services (file systems behind a gateway) present a directory of their own as the
-            // marker, and refuse to copy it. An empty marker can be written anew without losing
-            // content.
-            Err(error) if is_empty && (error.cause.is_vanished() || is_refusal(error.cause)) => {
-                let preserved = self.put_marker(attributes)?;
-                Ok(Preserved { properties_lost: true, ..preserved })
-            }
-            copied => copied,
-        }
+        self.set_on_marker(attributes)
     }
 
     fn set_entry_attributes(
@@ -433,30 +421,6 @@ impl Dir for ObjectDir {
 }
 
 impl ObjectDir {
-    /// Returns the marker of this directory that an earlier job or another tool has written. A
-    /// marker of this job is not returned: it has no attributes of others to preserve.
-    fn older_marker(&self) -> Result<Option<Head>> {
-        match self.bucket.head(&self.prefix) {
-            Ok(marker) => {
-                let is_older = self.bucket.service.is_older_than_job(marker.metadata.ctime);
-                Ok(Some(marker).filter(|_| is_older))
-            }
-            Err(error) if error.cause.is_vanished() || error.cause == DENIED => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn make_marker(&self) -> Result<()> {
-        if self.has_marker() { self.put_marker(Attributes::NONE).map(|_| ()) } else { Ok(()) }
-    }
-
-    fn put_marker(&self, attributes: &Attributes) -> Result<Preserved> {
-        let mtime = attributes.times.map(|times| times.mtime);
-        let (key, what) = (self.prefix.clone(), (Kind::Directory, 0));
-        let marker = self.new_object(key, what, mtime, attributes, Like::Nothing);
-        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|_| marker.preserved)
-    }
-
     /// Sets attributes by copying an object onto itself, since the metadata of an object in S3
     /// cannot be changed in place (CopyObject with `REPLACE`).
     fn copy_onto_itself(

@@ -1,14 +1,10 @@
 //! Overlap of a source and a target in one bucket that are reached in different ways: by two
 //! endpoints of a service, or with two accounts.
 
-use bytes::Bytes;
-
 use crate::list::pages::From;
 use crate::objects::ObjectStore;
 use crate::read::head::Head;
-use crate::read::object::Bucket;
-use crate::write::fields::{Like, NewObject};
-use types::entry::{Attributes, Kind};
+use types::entry::Kind;
 use types::error::{Cause, Result};
 use types::operand::staged_name::probe_name;
 
@@ -68,18 +64,11 @@ impl ObjectStore {
     /// source.
     fn shows_itself_in(&self, source: &Self) -> bool {
         let key = format!("{}{}", self.prefix, probe_name(fastrand::u64(..)));
-        let is_made = put_empty(&self.bucket, &key).is_ok();
+        let is_made = self.bucket.put_empty(&key).is_ok();
         let is_shown = is_made && source.bucket.head(&key).is_ok();
         if let Err(error) = self.bucket.remove(&key) {
             tracing::debug!(%error, key, "a probe of the target is left");
         }
         is_shown
     }
-}
-
-fn put_empty(bucket: &Bucket, key: &str) -> Result<()> {
-    let what = (Kind::File, 0);
-    let attributes = &Attributes::NONE;
-    let object = NewObject::new(bucket, key.to_owned(), what, None, attributes, Like::Nothing);
-    bucket.put_whole(&object, &Bytes::new()).map(|_| ())
 }

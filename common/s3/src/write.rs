@@ -2,6 +2,7 @@
 //! uploads, which a later job finds and resumes or aborts.
 
 pub(crate) mod assembled;
+pub(crate) mod backslash;
 pub(crate) mod blocks;
 pub(crate) mod carried;
 pub mod content_type;

@@ -60,6 +60,29 @@ fn directories_are_kept_by_markers_where_that_is_asked_for() {
     }
 }
 
+/// Checks markers of other tools, which have no mode: that of an object is none for a directory.
+#[test]
+fn a_marker_without_a_mode_makes_an_ordinary_directory() {
+    let server = served(Behaviour::default());
+    for key in ["m/", "m/sub/", "m/sub/f"] {
+        server.put(BUCKET, key, "");
+    }
+    let work = Sandbox::new();
+    fs::create_dir(work.at("ordinary")).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode();
+    let options = ["--threads=2", "-p", "-a", "--preserve=timestamps"].map(|it| ("dcp", it));
+    for (number, (tool, option)) in
+        options.into_iter().chain([("dsync", "-a"), ("dsync", "-D")]).enumerate()
+    {
+        let back = work.at(format!("back{number}"));
+        let words = [tool, option, "--s3-directory-markers", "s3://data/m/", text(&back)];
+        go(&server, 2, &words).expect(0);
+        for dir in [&back, &back.join("sub")] {
+            assert_eq!(mode(dir), mode(&work.at("ordinary")), "{tool} {option}");
+        }
+    }
+}
+
 #[test]
 fn without_markers_there_are_no_directories_and_that_is_said() {
     let server = served(Behaviour::default());

@@ -272,6 +272,25 @@ fn a_service_that_never_answers_is_told_of_and_ends_the_job() {
     assert_eq!(service.asked().len(), 4, "{:?}", service.asked());
 }
 
+/// Checks settings of AWS's other tools that mean nothing here.
+#[test]
+fn retries_of_other_tools_are_no_matter() {
+    let server = served(Behaviour::default());
+    for (name, value) in [
+        ("AWS_RETRY_MODE", "legacy"),
+        ("AWS_RETRY_MODE", "adaptive"),
+        ("AWS_RETRY_MODE", "x"),
+        ("AWS_MAX_ATTEMPTS", ""),
+    ] {
+        let mut command = within(tool(1, "dwalk"), &server.environment());
+        run(command.env(name, value).arg("s3://data")).expect(0);
+    }
+    let mut command = within(tool(1, "dwalk"), &server.environment());
+    let refused = run(command.env("AWS_MAX_ATTEMPTS", "0").arg("s3://data"));
+    assert!(matches!(refused.code, Some(2 | 3)), "{refused:?}");
+    assert!(refused.stderr.contains("AWS_MAX_ATTEMPTS=\"0\""), "{refused:?}");
+}
+
 /// Checks that no more is read of an endless refusal than an honest one has.
 #[test]
 fn a_refusal_without_an_end_is_read_as_far_as_an_honest_one() {

@@ -52,8 +52,9 @@ pub(crate) struct Watch {
     pub liveness: Arc<Liveness>,
     /// The regions and addresses of buckets.
     pub routes: Arc<Routes>,
-    /// The greatest number of attempts of one request, including the first.
-    pub attempts_max: u32,
+    /// The greatest number of attempts of one request, including the first, where the user limits
+    /// it.
+    pub limit: Option<u32>,
 }
 
 /// Returns the retry policy of the client, with that many attempts of a request.
@@ -88,7 +89,14 @@ impl Tries {
     /// Returns the greatest number of attempts after one without an answer. While a service answers
     /// nobody, requests wait for its return; a request that fails while others are answered gets a
     /// few attempts only.
-    fn max_after(&mut self, silence: Silence, is_late: bool) -> u32 {
+    ///
+    /// `limit` is that of the user, which holds whatever happens.
+    fn max_after(&mut self, silence: Silence, is_late: bool, limit: Option<u32>) -> u32 {
+        let attempts_max = self.unlimited_after(silence, is_late);
+        limit.map_or(attempts_max, |limit| attempts_max.min(limit))
+    }
+
+    fn unlimited_after(&mut self, silence: Silence, is_late: bool) -> u32 {
         match silence {
             // A service that has never answered most likely has a wrong address, so the first
             // request of a job fails soon instead of waiting for a restart.
@@ -152,7 +160,8 @@ impl Intercept for Watch {
             self.note_region(context, config);
             let error = context.output_or_error().and_then(Result::err);
             if error.is_some_and(OrchestratorError::is_response_error) {
-                let attempts_max = limits::S3_TORN_ATTEMPTS_MAX.min(self.attempts_max);
+                let limit = self.limit.unwrap_or(u32::MAX);
+                let attempts_max = limits::S3_TORN_ATTEMPTS_MAX.min(limit);
                 config.interceptor_state().store_put(retries(attempts_max));
             }
         } else {
@@ -176,7 +185,7 @@ impl Watch {
             if silence.answers == 0 && tries.has_waited_for_head() {
                 self.liveness.give_up();
             }
-            let attempts_max = tries.max_after(silence, is_late).min(self.attempts_max);
+            let attempts_max = tries.max_after(silence, is_late, self.limit);
             config.interceptor_state().store_put(retries(attempts_max));
         }
     }
@@ -249,8 +258,8 @@ mod tests {
     #[test]
     fn where_nobody_has_ever_answered_few_tries_will_do() {
         let mut tries = Tries::default();
-        assert_eq!(tries.max_after(silence(0, false), false), limits::S3_FIRST_ATTEMPTS_MAX);
-        assert_eq!(tries.max_after(silence(0, false), true), limits::S3_FIRST_TIMEOUTS_MAX);
+        assert_eq!(tries.max_after(silence(0, false), false, None), limits::S3_FIRST_ATTEMPTS_MAX);
+        assert_eq!(tries.max_after(silence(0, false), true, None), limits::S3_FIRST_TIMEOUTS_MAX);
         assert_eq!(retries(3).max_attempts(), 3);
     }
 
@@ -258,12 +267,14 @@ mod tests {
     fn a_service_that_is_down_for_a_while_is_waited_for() {
         let mut tries = Tries { answers: 7, ..Tries::default() };
         for count in 1..=50 {
-            let max = tries.max_after(silence(7, false), false);
+            let max = tries.max_after(silence(7, false), false, None);
             assert_eq!(max, limits::S3_ATTEMPTS_MAX + count);
         }
+        // A limit of the user holds nevertheless.
+        assert_eq!(tries.max_after(silence(7, false), false, Some(3)), 3);
         // The service answers others, so this attempt counts.
-        assert_eq!(tries.max_after(silence(8, false), false), limits::S3_ATTEMPTS_MAX + 50);
-        assert_eq!(tries.max_after(silence(8, true), false), 1);
+        assert_eq!(tries.max_after(silence(8, false), false, None), limits::S3_ATTEMPTS_MAX + 51);
+        assert_eq!(tries.max_after(silence(8, true), false, None), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Capabilities of a service, learned from its answers, once for each rank and service.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::config::settings::Settings;
 use types::entry::Proof;
@@ -70,6 +70,10 @@ pub struct ServiceCapabilities {
     hides_uploads: AtomicBool,
     /// True if the service refuses to delete many objects with one request.
     deletes_singly: AtomicBool,
+    /// True if the service keeps backslashes in keys.
+    pub backslashes: OnceLock<bool>,
+    /// True if the service keeps the metadata of directory markers.
+    pub marker_metadata: OnceLock<bool>,
 }
 
 impl ServiceCapabilities {
@@ -82,6 +86,8 @@ impl ServiceCapabilities {
             first: Mutex::default(),
             hides_uploads: AtomicBool::new(false),
             deletes_singly: AtomicBool::new(false),
+            backslashes: OnceLock::new(),
+            marker_metadata: OnceLock::new(),
         }
     }
 

@@ -264,8 +264,8 @@ impl Service {
 
     fn watch(&self) -> Watch {
         let (limiter, liveness) = (Arc::clone(&self.limiter), Arc::clone(&self.liveness));
-        let (routes, attempts_max) = (Arc::clone(&self.routes), self.attempts_max());
-        Watch { limiter, liveness, routes, attempts_max }
+        let (routes, limit) = (Arc::clone(&self.routes), self.settings.attempts_max);
+        Watch { limiter, liveness, routes, limit }
     }
 
     /// Sends a request, with retries where they may help, and waits for the head of the answer.

@@ -11,6 +11,7 @@ use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::credential_feature::AwsCredentialFeature;
@@ -153,6 +154,9 @@ impl<'s> Search<'s> {
             // Without a region, the loader would ask the instance's metadata service, which is slow
             // to fail where there is none.
             .region(region.unwrap_or_else(|| Region::new(DEFAULT_REGION)))
+            // Retries are this program's own. The loader would panic at settings of other tools,
+            // such as AWS_RETRY_MODE=legacy.
+            .retry_config(RetryConfig::disabled())
             .no_credentials();
         if let Some(name) = &self.selected {
             loader = loader.profile_name(name);

@@ -19,7 +19,7 @@
 mod tests;
 
 use crate::list::at_once;
-use crate::list::pages::{Circle, From, Page, Pages, entry_of};
+use crate::list::pages::{Circle, From, Page, Pages, entry_of, nonsense};
 use crate::list::recursive_listing::RecursiveListing;
 use store::NameReader;
 use types::entry::Hint;
@@ -108,7 +108,7 @@ pub(crate) fn read(
     }
     let begins_after = !key_range.after.is_empty() && !begins_before;
     if key_range.is_of_entries && begins_after && key_range.order == Order::Other {
-        return Err(Op::List.failed(Cause::Service(ServiceFault::Protocol)));
+        return Err(nonsense("goes on from a key in no order"));
     }
     let divided_names = key_range.divided_names();
     key_range.finish(&mut |told| tell(told, reader));

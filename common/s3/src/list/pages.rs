@@ -13,7 +13,7 @@ use types::limits::{S3_PAGE_KEYS, S3_SUBTREES_KEYS_MIN};
 use types::object::key_range::NamePage;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::RCLONE_LINK_SUFFIX;
-use types::service::{InvalidKey, ServiceFault};
+use types::service::{Details, InvalidKey, ServiceFault};
 
 /// One page of the listing of a directory.
 #[derive(Default)]
@@ -110,8 +110,16 @@ impl Next<'_> {
     }
 }
 
-pub(super) fn nonsense() -> Error {
-    Op::List.failed(Cause::Service(ServiceFault::Protocol))
+/// Fault of a listing with keys that do not begin with the requested prefix.
+pub(crate) const OUTSIDE: &str = "has keys outside its prefix";
+
+/// Cause of an error about an answer that contradicts the API.
+pub(crate) const NONSENSE: Cause = Cause::Service(ServiceFault::Protocol);
+
+/// Returns the error of a listing that contradicts the API, with what it does.
+pub(crate) fn nonsense(what: &str) -> Error {
+    let message = Some(format!("the listing {what}"));
+    Op::List.failed(NONSENSE).with(Some(Details { message, ..Details::default() }))
 }
 
 /// A detector of cycles among page tokens, so that a faulty service that returns the same pages
@@ -131,7 +139,7 @@ impl Circle {
     /// Returns a protocol error if the position was seen before.
     pub fn pass(&mut self, next: Option<String>) -> Result<Option<String>> {
         if next.is_some() && next == self.kept {
-            return Err(nonsense());
+            return Err(nonsense("repeats a page"));
         }
         if self.passed == self.passes {
             self.kept.clone_from(&next);
@@ -167,7 +175,9 @@ impl Answer {
     pub fn going_on_behind(self, marker: Option<String>) -> Result<Self> {
         let names = self.objects.iter().map(|(key, _)| key).chain(&self.prefixes);
         let marker = marker.filter(|marker| !marker.is_empty()).or_else(|| names.max().cloned());
-        let next = Some(Next::Marker(&marker.ok_or_else(nonsense)?).text());
+        let next = Some(
+            Next::Marker(&marker.ok_or_else(|| nonsense("does not tell its next page"))?).text(),
+        );
         Ok(Self { next, ..self })
     }
 }
@@ -196,7 +206,7 @@ impl Page {
         // Two common prefixes that decode to the same name hide which keys are below which, so the
         // page cannot be used.
         if names.windows(2).any(|two| two[0] == two[1]) {
-            return Err(nonsense());
+            return Err(nonsense("has two common prefixes of one name"));
         }
         page.names = NamePage::new(objects, directories);
         Ok(page)
@@ -235,12 +245,13 @@ impl KeyPage {
     /// without size and time.
     pub(super) fn of(prefix: &str, answer: Answer) -> Result<Self> {
         if !answer.prefixes.is_empty() {
-            return Err(nonsense());
+            return Err(nonsense("of all keys has common prefixes"));
         }
         let mut page = Self { next: answer.next, ..Self::default() };
         for (key, listed) in answer.objects {
-            let listed = listed.ok_or_else(nonsense)?;
-            match key.strip_prefix(prefix).ok_or_else(nonsense)? {
+            let listed = listed.ok_or_else(|| nonsense("has a key without size and time"))?;
+            let below = key.strip_prefix(prefix).ok_or_else(|| nonsense(OUTSIDE))?;
+            match below {
                 "" => page.marker = Some(listed),
                 below => page.keys.push((below.to_owned(), listed)),
             }

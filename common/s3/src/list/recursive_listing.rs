@@ -15,17 +15,16 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::list::listing_order::{ListingOrder, Trust};
-use crate::list::pages::{From, KeyPage, Pages};
+use crate::list::pages::{From, KeyPage, Pages, nonsense};
 use store::NameReader;
 use types::entry::Listed;
-use types::error::{Cause, Op, Result};
+use types::error::Result;
 use types::limits::{
     S3_SUBTREES_FAILURES_MAX, S3_SUBTREES_HUNGRY, S3_SUBTREES_KEYS_MIN, S3_SUBTREES_MIN,
     S3_SUBTREES_OF_PAGE,
 };
 use types::object::key_range::{KeyRange, just_before};
 use types::object::keys_below::{KeysBelow, directory_of};
-use types::service::ServiceFault;
 
 /// A recursive listing below the directories of one key range, as far as it was read.
 pub(crate) struct RecursiveListing {
@@ -304,7 +303,7 @@ impl RecursiveListing {
         } else {
             self.distrust(pages.listing_order());
             if self.has_told {
-                return Err(Op::List.failed(Cause::Service(ServiceFault::Protocol)));
+                return Err(nonsense("has keys in no order, after others in order"));
             }
         }
         Ok(())

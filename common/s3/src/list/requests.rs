@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::types::EncodingType;
 
-use crate::list::pages::{Answer, Circle, From, KeyPage, Next, Page, decoded, nonsense};
+use crate::list::pages::{Answer, Circle, From, KeyPage, Next, OUTSIDE, Page, decoded, nonsense};
 use crate::read::object::Bucket;
 use host::interrupt;
 use types::error::{Cause, Op, Result};
@@ -153,7 +153,7 @@ impl Bucket {
             let from = next.as_deref().map_or(From::Start, From::Token);
             let mut page = self.page(prefix, from, keys_max)?;
             if !page.outside.is_empty() {
-                return Err(nonsense());
+                return Err(nonsense(OUTSIDE));
             }
             next = circle.pass(page.next.take())?;
             // The marker of the directory itself counts as a key too.

@@ -29,8 +29,11 @@ impl Head {
     pub fn of_directory(&self, plain: &Metadata) -> Metadata {
         let told = [Fields::UID, Fields::GID, Fields::PERM, Fields::ATIME, Fields::MTIME];
         let known = told.into_iter().filter(|field| self.metadata.known.contains(*field));
+        let has_mode = self.metadata.known.contains(Fields::PERM);
         Metadata {
             kind: plain.kind,
+            // A marker without a mode has that of an object, which is none for a directory.
+            mode: if has_mode { self.metadata.mode } else { plain.mode },
             size_bytes: 0,
             allocated_bytes: 0,
             inode: plain.inode,

@@ -23,7 +23,7 @@ use crate::read::head::Head;
 use types::content::crc64::{Crc64, from_base64};
 use types::content::etag::Etag;
 use types::entry::{Hint, Kind, Listed, Metadata, Time};
-use types::error::{Cause, Op, Result};
+use types::error::{Cause, Error, Op, Result};
 use types::object::header_text;
 use types::object::headers::{ObjectHeaders, Storage};
 use types::object::metadata::{StoredAttributes, read};
@@ -147,7 +147,7 @@ impl Bucket {
         match self.service.call_proven(Op::Stat, request, read) {
             Ok((false, _)) => Err(Op::Read.failed(Cause::Changed)),
             Ok((true, length)) => Ok(Some(length).filter(|it| *it < object.metadata.size_bytes)),
-            Err(error) if is_refusal(error.cause) => Ok(None),
+            Err(error) if is_refusal(error.cause) || is_unknown_part(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -276,6 +276,13 @@ impl Bucket {
             _ => None,
         }
     }
+}
+
+/// Returns whether an error says that the service knows no part of that number: the parts of an
+/// object need not begin with 1. Some services fail where a part is empty.
+fn is_unknown_part(error: &Error) -> bool {
+    let status = error.details.as_ref().and_then(|details| details.status);
+    matches!(status, Some(416 | 500))
 }
 
 impl<'a> Answer<'a> {

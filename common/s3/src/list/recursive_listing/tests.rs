@@ -77,7 +77,7 @@ impl Served {
             From::Token(token) => token.to_owned(),
             From::After(_) if self.begins == Begins::AtTheBeginning => String::new(),
             From::After(_) if self.begins == Begins::Nowhere => {
-                return Err(Op::List.errno(libc::EINVAL));
+                return Err(types::error::Op::List.errno(libc::EINVAL));
             }
             From::After(name) => format!("{prefix}{name}"),
         };
