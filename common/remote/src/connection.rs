@@ -164,12 +164,12 @@ impl Connected for Connection {
 
     /// An agent works on many requests at a time, and several agents only help where a connection
     /// is full of content: to make one takes longer than many small requests.
-    fn filled(&self) -> usize {
+    fn is_busy(&self) -> bool {
         let is_far = self.is_far.load(Ordering::Relaxed);
         let full_bytes =
             if is_far { REMOTE_BYTES_OF_FAR_CONNECTION } else { REMOTE_BYTES_OF_CONNECTION };
-        let by_content = self.exchange.bytes_in_progress() / full_bytes;
-        by_content.max(self.exchange.in_progress() / REMOTE_AGENT_QUEUE)
+        self.exchange.in_progress() >= REMOTE_AGENT_QUEUE
+            || self.exchange.bytes_in_progress() >= full_bytes
     }
 }
 

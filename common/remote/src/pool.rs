@@ -1,8 +1,8 @@
 //! The connections of a rank to a host: made as they are needed, up to a limit, and made again
 //! where they break.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use types::error::{Cause, Error, Op};
@@ -27,14 +27,9 @@ pub trait Connected: Send + Sync {
         self.exchange().in_progress()
     }
 
-    /// Returns the number of connections that the requests in progress would fill.
-    fn filled(&self) -> usize {
-        self.in_progress() / REMOTE_REQUESTS_OF_CONNECTION
-    }
-
     /// Returns whether another connection would help.
     fn is_busy(&self) -> bool {
-        self.filled() > 0
+        self.in_progress() >= REMOTE_REQUESTS_OF_CONNECTION
     }
 
     /// Returns the number of requests that were sent.
@@ -58,23 +53,10 @@ pub struct Pool<C> {
     doors: Doors<C>,
     connections_max: u32,
     connections: Mutex<Vec<Arc<C>>>,
-    /// Number of threads that make further connections.
-    dialling: AtomicUsize,
-    /// One thread makes the first connection, for which the others wait.
-    first: Mutex<()>,
-    /// Read by threads that make connections.
-    held: RwLock<()>,
+    /// One thread at a time makes connections.
+    dialling: Mutex<()>,
     last: Mutex<Option<Dialled>>,
     sent_before: AtomicU64,
-}
-
-/// A place among the threads that make connections.
-struct Place<'p>(&'p AtomicUsize);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 /// The last attempt to make a connection.
@@ -111,9 +93,7 @@ impl<C: Connected> Pool<C> {
             doors: Doors::new(names, dial, greet),
             connections_max: connections_max.max(1),
             connections: Mutex::default(),
-            dialling: AtomicUsize::new(0),
-            first: Mutex::default(),
-            held: RwLock::default(),
+            dialling: Mutex::default(),
             last: Mutex::default(),
             sent_before: AtomicU64::new(0),
         }
@@ -141,8 +121,8 @@ impl<C: Connected> Pool<C> {
     }
 
     /// Returns a guard while which lives no connection is added.
-    pub fn hold(&self) -> RwLockWriteGuard<'_, ()> {
-        self.held.write().unwrap_or_else(PoisonError::into_inner)
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        lock(&self.dialling)
     }
 
     /// Returns a connection: the least busy one, or a new one where all are busy.
@@ -153,33 +133,17 @@ impl<C: Connected> Pool<C> {
         if let Some(connection) = self.idle() {
             return Ok(connection);
         }
-        let made = if let Some(busy) = self.least_busy() {
-            // Other threads make as many as are wanted, and this one is of use meanwhile.
-            let place = self.place();
-            if place.is_some() { self.idle_or_new(prepare) } else { Ok(busy) }
-        } else {
-            let _only_one = lock(&self.first);
-            self.idle_or_new(prepare)
+        let dialling = match self.least_busy() {
+            // Another thread is making one, and this one is of use meanwhile.
+            Some(busy) => match self.dialling.try_lock() {
+                Ok(dialling) => dialling,
+                Err(_) => return Ok(busy),
+            },
+            None => lock(&self.dialling),
         };
+        let made = self.idle().map_or_else(|| self.add(prepare), Ok);
+        drop(dialling);
         made.or_else(|unreachable| self.least_busy().ok_or(unreachable))
-    }
-
-    fn idle_or_new(&self, prepare: Prepare<'_, C>) -> Result<Arc<C>, Unreachable> {
-        let _held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        self.idle().map_or_else(|| self.add(prepare), Ok)
-    }
-
-    /// Returns a place among the threads that make connections, unless these make as many as the
-    /// requests in progress would fill.
-    fn place(&self) -> Option<Place<'_>> {
-        let (open, filled) = {
-            let connections = lock(&self.connections);
-            (connections.len(), connections.iter().map(|it| it.filled()).sum::<usize>())
-        };
-        let wanted = (filled + 1).min(self.connections_max as usize);
-        let is_wanted = |dialling| (open + dialling < wanted).then_some(dialling + 1);
-        let taken = self.dialling.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_wanted);
-        taken.is_ok().then_some(Place(&self.dialling))
     }
 
     /// Returns the least busy connection, unless another one is to be made.

@@ -11,12 +11,12 @@ use std::time::Duration;
 use remote::agent::{AgentOptions, serve};
 use remote::connection::{Link, Pending};
 use remote::host::{Host, HostSettings};
-use remote::protocol::{At, Machine, OpenedFile, Request};
+use remote::protocol::{Machine, Request};
 use remote::store::RemoteStore;
 use store::opening::{OpenAs, Symlinks};
 use store::{Dir, Store};
 use types::error::Cause;
-use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_BYTES_OF_CONNECTION, REMOTE_PAGE_ENTRIES};
+use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_PAGE_ENTRIES};
 use types::path::RelPath;
 use types::service::ServiceFault;
 
@@ -43,14 +43,6 @@ impl<R: Read> Read for Gated<R> {
         self.1.pass();
         Ok(count)
     }
-}
-
-/// Starts an agent, and connects to it.
-fn link(options: AgentOptions, gate: Arc<Gate>) -> Link {
-    let (agents_input, to) = std::io::pipe().unwrap();
-    let (from, agents_output) = std::io::pipe().unwrap();
-    std::thread::spawn(move || serve(agents_input, agents_output, &options));
-    Link { from: Box::new(Gated(from, gate)), to: Box::new(to), child: None }
 }
 
 /// A host whose agents are threads of this process; answers of the first one can be held back.
@@ -86,8 +78,11 @@ impl Gateway {
             let number = count.fetch_add(1, Ordering::SeqCst);
             let machine = machines.get(number).or(machines.last()).cloned();
             let options = AgentOptions { root, read_only: false, machine };
+            let (agents_input, to) = std::io::pipe().unwrap();
+            let (from, agents_output) = std::io::pipe().unwrap();
+            std::thread::spawn(move || serve(agents_input, agents_output, &options));
             let gate = if number == 0 { Arc::clone(&of_first) } else { Arc::default() };
-            Ok(link(options, gate))
+            Ok(Link { from: Box::new(Gated(from, gate)), to: Box::new(to), child: None })
         };
         // Longer than an answer takes on a busy machine.
         let silence_max = Duration::from_secs(5);
@@ -116,60 +111,6 @@ impl Gateway {
             pending.wait().unwrap().0.unwrap();
         }
     }
-}
-
-/// Number of connections that are being made, and of those that have been made.
-#[derive(Default)]
-struct Dialled(Mutex<usize>, Condvar);
-
-impl Dialled {
-    fn begin(&self) -> usize {
-        let mut count = self.0.lock().unwrap();
-        *count += 1;
-        self.1.notify_all();
-        *count - 1
-    }
-
-    /// Waits until there are so many; returns false where that takes too long.
-    fn are_within(&self, limit: Duration, count: usize) -> bool {
-        let waiting = |begun: &mut usize| *begun < count;
-        !self.1.wait_timeout_while(self.0.lock().unwrap(), limit, waiting).unwrap().1.timed_out()
-    }
-}
-
-#[test]
-fn connections_that_content_would_fill_are_made_at_once() {
-    let tree = tempfile::tempdir().unwrap();
-    let (gate, dialled) = (Arc::new(Gate::default()), Arc::new(Dialled::default()));
-    let (of_first, count) = (Arc::clone(&gate), Arc::clone(&dialled));
-    let dial = move |_: &str| {
-        let is_first = count.begin() == 0;
-        // No further connection is there before all are being made.
-        assert!(is_first || count.are_within(Duration::from_mins(1), 4), "one after the other");
-        let gate = if is_first { Arc::clone(&of_first) } else { Arc::default() };
-        Ok(link(AgentOptions::default(), gate))
-    };
-    let host = Host::dialled(HostSettings::of(vec!["host".into()]), Box::new(dial));
-    let path = tree.path().as_os_str().as_encoded_bytes().to_vec();
-    let (root, is) = host.open_root(&path, OpenAs::default()).unwrap();
-    gate.set_closed(true);
-    let dir = At { root, path: RelPath::root().as_bytes().to_vec() };
-    let file = OpenedFile { dir, name: b"f".to_vec(), inode: is.metadata.inode, past_cache: false };
-    let length = 9 * REMOTE_BYTES_OF_CONNECTION as u64;
-    let full = host.begin(&Request::Read { file, offset: 0, length }, &[]);
-    assert!(full.is_some());
-    let stat = Request::StatPath { path, symlinks: Symlinks::Keep };
-    std::thread::scope(|scope| {
-        for _ in 0..9 {
-            // A second connection is not made before the first one has paid off.
-            scope.spawn(|| {
-                while !dialled.are_within(Duration::from_millis(20), 4) {
-                    drop(host.begin(&stat, &[]));
-                }
-            });
-        }
-    });
-    gate.set_closed(false);
 }
 
 /// Creates a directory of several pages. Returns its names.

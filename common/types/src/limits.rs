@@ -802,6 +802,8 @@ pub const SFTP_WINDOW_BYTES: u64 = 4 << 20;
 /// Content that an SFTP server copies by one request: meanwhile it answers no other one of the
 /// connection.
 pub const SFTP_COPY_BYTES_MAX: u64 = 16 << 20;
+/// Content that a server copies at a time, at most: OpenSSH 64 KiB.
+pub const SFTP_COPY_BLOCK_BYTES: u64 = 1 << 20;
 /// Requests for the next entries of a directory that are sent without waiting: OpenSSH returns 100
 /// at a time.
 pub const SFTP_LIST_WINDOW: usize = 16;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::env::Env;
 use crate::walk::Visit;
+use host::interrupt;
 use store::SourceFile;
 use types::entry::{Metadata, Time};
 use types::error::{Cause, Error, Op};
@@ -39,6 +40,9 @@ fn until_at_rest<T>(
 ) -> Result<T, Error> {
     let tells_changes = env.root(entry.dir_ref).source.capabilities().tells_change_times;
     for _ in 0..AT_REST_ATTEMPTS_MAX {
+        if !tells_changes && interrupt::is_wanted() {
+            return Err(Op::Copy.failed(Cause::Stopped));
+        }
         let now = Time::now();
         let (metadata, found) = look()?;
         match restless_for(metadata.mtime, now).filter(|_| !tells_changes) {

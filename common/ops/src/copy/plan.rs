@@ -154,7 +154,7 @@ impl Placing {
             .map_err(Unplaced::Refusal)?;
         let keeps_name = target_path != target.path;
         let placing = Self { source: given, is_directory, keeps_name, target_path };
-        match placing.overlap(resolver, &metadata, (selection, options.remove_source)) {
+        match placing.overlap(resolver, &metadata, (selection, options)) {
             Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),
             None => Ok(placing),
         }
@@ -172,7 +172,7 @@ impl Placing {
         &self,
         resolver: &StoreResolver,
         source: &Metadata,
-        (selection, moves): (&Selection, bool),
+        (selection, options): (&Selection, &CopyOptions),
     ) -> Option<Cause> {
         if let Ok(target) = resolver.look(Side::Target, &self.target_path, Symlinks::Follow)
             && target.is_same_file(source)
@@ -187,7 +187,7 @@ impl Placing {
             return Some(Cause::TargetInside);
         }
         let takes_part = |below: &[u8]| selection.admits_below(&join(walked, below), true);
-        if self.is_directory && self.writes_into_source(resolver, &takes_part) {
+        if self.is_directory && self.writes_into_source(resolver, options.symlinks, &takes_part) {
             return Some(Cause::SourceInside);
         }
         let trees = [&self.source.path[..], &self.target_path];
@@ -199,7 +199,7 @@ impl Placing {
         // is a move.
         across.filter(|cause| match cause {
             Cause::SourceInside => false,
-            Cause::MaybeSame => moves,
+            Cause::MaybeSame => options.remove_source,
             _ => true,
         })
     }
@@ -210,13 +210,14 @@ impl Placing {
     fn writes_into_source(
         &self,
         resolver: &StoreResolver,
+        symlinks: Symlinks,
         takes_part: &dyn Fn(&[u8]) -> bool,
     ) -> bool {
         let Some(below) = resolver.path_below(&self.source.path, &self.target_path) else {
             return false;
         };
         let copied_onto_source = join(&self.source.path, &below);
-        let found = resolver.look(Side::Source, &copied_onto_source, Symlinks::Keep);
+        let found = resolver.look(Side::Source, &copied_onto_source, symlinks);
         found.is_ok_and(|found| found.kind == Kind::Directory) && takes_part(&below)
     }
 

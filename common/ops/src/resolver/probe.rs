@@ -31,6 +31,11 @@ impl StoreResolver {
         let directory = if is_directory { from.path.clone() } else { given.parent() };
         let directory = from.real_directory(&directory)?;
         let (nearest, below) = to.nearest(|at| to.real_directory(at))?;
+        let is_name =
+            matches!(&below[..], [name] if Some(name.to_bytes()) == given.last_name.as_deref());
+        if !is_directory && !is_name {
+            return None;
+        }
         let Ok(mut probe) = self.probe(&[&to.head[..], &nearest].concat()) else {
             return Some(Cause::MaybeSame);
         };
@@ -38,9 +43,7 @@ impl StoreResolver {
         probe.before = probe.before.filter(|_| below.is_empty() || !is_directory);
         let shows = |place: &[u8]| from.kind(&join(place, probe.name.to_bytes())).is_some();
         let cause = if !is_directory {
-            let is_name =
-                matches!(&below[..], [name] if Some(name.to_bytes()) == given.last_name.as_deref());
-            (is_name && shows(&directory)).then_some(Cause::SameFile)
+            shows(&directory).then_some(Cause::SameFile)
         } else if shows(&directory) {
             Some(if below.is_empty() { Cause::SameFile } else { Cause::TargetInside })
         } else if tails(&nearest).any(|tail| shows(&join(&directory, tail))) {

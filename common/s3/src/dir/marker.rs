@@ -4,7 +4,7 @@
 use super::{DENIED, ObjectDir};
 use crate::client::fault::is_refusal;
 use crate::read::head::Head;
-use crate::write::fields::Like;
+use crate::write::fields::{Like, has_xattrs};
 use types::entry::{Attributes, Kind, Preserved};
 use types::error::Result;
 use types::outcome::difference::Fields;
@@ -23,24 +23,29 @@ impl ObjectDir {
     /// Sets the attributes of the directory on its marker. A service that is known to keep none
     /// gets no request.
     pub(super) fn set_on_marker(&self, attributes: &Attributes) -> Result<Preserved> {
-        let lost = Preserved { attributes_lost: true, ..Preserved::ALL };
-        let is_kept = &self.bucket.service.capabilities.marker_metadata;
-        let asks = attributes.mode.is_some() || attributes.times.is_some();
-        if asks && is_kept.get() == Some(&false) {
-            return Ok(lost);
+        let known = &self.bucket.service.capabilities.marker_metadata;
+        let lost = |preserved| Preserved {
+            attributes_lost: true,
+            is_unstored: true,
+            properties_lost: false,
+            ..preserved
+        };
+        let asks = attributes.times.is_some();
+        if asks && known.get() == Some(&false) {
+            return Ok(lost(Preserved { xattrs_lost: has_xattrs(attributes), ..Preserved::ALL }));
         }
         let preserved = self.write_marker(attributes)?;
-        let is_kept = !asks || *is_kept.get_or_init(|| self.tells(attributes));
-        Ok(if is_kept { preserved } else { lost })
-    }
-
-    /// Returns whether the marker has attributes that were set: file systems behind a gateway
-    /// present a directory of their own instead of it, without metadata.
-    fn tells(&self, attributes: &Attributes) -> bool {
-        let Ok(marker) = self.bucket.head(&self.prefix) else { return true };
-        let tells = |field: Fields, is_set: bool| !is_set || marker.metadata.known.contains(field);
-        tells(Fields::PERM, attributes.mode.is_some())
-            && tells(Fields::MTIME, attributes.times.is_some())
+        let is_stored = asks && !preserved.attributes_lost && !preserved.is_unstored;
+        if is_stored
+            && known.get().is_none()
+            && let Ok(marker) = self.bucket.head(&self.prefix)
+        {
+            // File systems behind a gateway present a directory of their own instead of the marker,
+            // without metadata.
+            let _ = known.set(marker.metadata.known.contains(Fields::MTIME));
+        }
+        let is_lost = is_stored && known.get() == Some(&false);
+        Ok(if is_lost { lost(preserved) } else { preserved })
     }
 
     fn write_marker(&self, attributes: &Attributes) -> Result<Preserved> {

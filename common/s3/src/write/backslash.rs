@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 
-use crate::list::pages::NONSENSE;
 use crate::read::object::Bucket;
 use crate::write::fields::{Like, NewObject};
 use types::entry::{Attributes, Kind};
@@ -15,20 +14,22 @@ impl Bucket {
     /// tells, once for a service.
     pub fn keeps_backslashes(&self, prefix: &str) -> bool {
         let known = &self.service.capabilities.backslashes;
-        *known.get_or_init(|| {
-            let key = format!("{prefix}{}\\k", probe_name(fastrand::u64(..)));
-            // A service that stores nothing here fails for the object itself, too.
-            let is_kept = self.put_empty(&key).is_err() || self.shows(&key);
-            if let Err(error) = self.remove(&key) {
-                tracing::debug!(%error, key, "a probe of the target is left");
-            }
-            is_kept
-        })
-    }
-
-    /// Returns whether a listing has a key that was stored. One that may not be read tells nothing.
-    fn shows(&self, key: &str) -> bool {
-        self.has_key(key).unwrap_or_else(|error| error.cause != NONSENSE)
+        if let Some(is_kept) = known.get() {
+            return *is_kept;
+        }
+        let probe = format!("{prefix}{}", probe_name(fastrand::u64(..)));
+        let key = format!("{probe}\\k");
+        // Where the probe is refused, the object itself is, too.
+        let found = self.put_empty(&key).map(|()| self.head(&format!("{probe}/k")).map(drop));
+        if let Err(error) = self.remove(&key) {
+            tracing::debug!(%error, key, "a probe of the target is left");
+        }
+        match found {
+            Ok(Ok(())) => *known.get_or_init(|| false),
+            Ok(Err(error)) if error.cause.is_vanished() => *known.get_or_init(|| true),
+            // Not known, so the next key asks again.
+            _ => true,
+        }
     }
 
     /// Stores an empty object.

@@ -11,7 +11,7 @@ use store::{
 use types::content::chunk::Extent;
 use types::entry::{self, Attributes, Metadata, Preserved};
 use types::error::{Cause, Error, Op, Result};
-use types::limits::SFTP_COPY_BYTES_MAX;
+use types::limits::{SFTP_COPY_BLOCK_BYTES, SFTP_COPY_BYTES_MAX};
 use types::path::Name;
 
 use super::attributes::{self, Holder};
@@ -19,7 +19,7 @@ use super::file::READ;
 use super::{Root, checked, child, inode_of};
 use crate::answers::{self, is_broken, no_handle};
 use crate::host::{Host, again};
-use crate::packet::{Attrs, Kind, Packet};
+use crate::packet::{Attrs, Kind, Packet, Reply};
 use crate::session::{Extension, Handle, Pending};
 
 /// Flags of an open request.
@@ -254,21 +254,23 @@ impl SftpStaged {
     /// was.
     fn opened_beside(&self, to: &Handle, file: &ServerFile) -> Result<Option<Handle>> {
         let session = to.session();
-        let open = Packet::of(Kind::Open, &file.path).number(READ).attrs(&Attrs::default());
-        let opened = session.send(Op::Open, &open)?;
-        let found = session.send(Op::Open, &Packet::of(Kind::Lstat, &file.path))?;
-        let handle = match answers::handle(Op::Open, opened.wait(Op::Open)?) {
-            Ok(handle) => Handle::new(Arc::clone(session), handle),
-            Err(_) => return Ok(None),
-        };
-        let held = session.ask(Op::Open, &handle.packet(Kind::Fstat))?;
-        let is_same = [found.wait(Op::Open)?, held].iter().all(|reply| {
+        let is_same = |reply: &Reply| {
             let attrs = answers::attrs(Op::Open, reply);
             let metadata =
                 attrs.and_then(|it| self.host().metadata(Op::Open, &it, file.identity.inode));
             metadata.is_ok_and(|it| it.kind == entry::Kind::File && it.identity() == file.identity)
-        });
-        Ok(is_same.then_some(handle))
+        };
+        // To open what is no file any more may block the server.
+        if !is_same(&session.ask(Op::Open, &Packet::of(Kind::Lstat, &file.path))?) {
+            return Ok(None);
+        }
+        let open = Packet::of(Kind::Open, &file.path).number(READ).attrs(&Attrs::default());
+        let Ok(handle) = answers::handle(Op::Open, session.ask(Op::Open, &open)?) else {
+            return Ok(None);
+        };
+        let handle = Handle::new(Arc::clone(session), handle);
+        let held = session.ask(Op::Open, &handle.packet(Kind::Fstat))?;
+        Ok(is_same(&held).then_some(handle))
     }
 
     /// Syncs the file, where that is requested, and closes it.
@@ -384,12 +386,17 @@ impl StagedFile for SftpStaged {
         let here = source.server_file().filter(|file| file.host == self.host().id());
         let Some(file) = here else { return Ok(None) };
         let length = length.min(SFTP_COPY_BYTES_MAX);
+        // OpenSSH's server does not tell an error of the last block (process_extended_copy_data of
+        // sftp-server.c), so that block is copied again, at last by this process.
+        let Some(told) = length.checked_sub(SFTP_COPY_BLOCK_BYTES).filter(|told| *told > 0) else {
+            return Ok(None);
+        };
         let mut state = self.lock();
         if !again(|_| self.copy_once(&mut state, &file, (offset, length)))? {
             return Ok(None);
         }
         state.end = state.end.max(offset + length);
-        Ok(Some(length))
+        Ok(Some(told))
     }
 
     fn size_bytes(&self, _: &[Receipt]) -> Result<u64> {
