@@ -83,6 +83,8 @@ pub struct Listed {
     pub name: Vec<u8>,
     /// Attributes of it.
     pub attrs: Attrs,
+    /// Number of hard links of it, if the line for people tells it.
+    pub links: Option<u64>,
 }
 
 /// Reply to a request.
@@ -228,9 +230,8 @@ impl<'b> Bytes<'b> {
         let mut names = Vec::new();
         for _ in 0..count {
             let name = self.text()?.to_vec();
-            // The line that `ls -l` would print.
-            self.text()?;
-            names.push(Listed { name, attrs: self.attrs()? });
+            let links = links_in(self.text()?);
+            names.push(Listed { name, attrs: self.attrs()?, links });
         }
         Some(names)
     }
@@ -252,6 +253,15 @@ impl<'b> Bytes<'b> {
         };
         self.0.is_empty().then_some(reply)
     }
+}
+
+/// Returns the number of hard links in the line that `ls -l` would print, which follows the mode.
+/// The protocol recommends that form, and tells the number nowhere else
+/// (draft-ietf-secsh-filexfer-02, section 7).
+fn links_in(line: &[u8]) -> Option<u64> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    words.next().filter(|mode| mode.len() >= 10)?;
+    words.next()?.parse().ok()
 }
 
 /// Receives the body of a packet: its type and the rest; `None` at the end of the connection.

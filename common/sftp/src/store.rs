@@ -3,6 +3,7 @@
 mod attributes;
 mod dir;
 mod file;
+mod linked_names;
 mod staged;
 
 use std::sync::Arc;

@@ -270,6 +270,12 @@ seam_trait! {
             None
         }
 
+        /// Returns whether an entry that is no directory has further hard links, as far as the store
+        /// can tell: content and attributes that are written to it are theirs, too.
+        fn has_other_names(&self, name: &Name, metadata: &Metadata) -> Result<bool> {
+            Ok(metadata.links > 1)
+        }
+
         /// Returns the mount through which the directory was reached, where there are mounts: one
         /// file system may be mounted in several places.
         fn mount(&self) -> Result<Option<u64>> {

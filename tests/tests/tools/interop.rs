@@ -173,7 +173,7 @@ fn keys_that_a_server_takes_for_others_are_refused() {
     let shell = "id=$(aws s3api create-multipart-upload --bucket data --key t/parts \
                  --query UploadId --output text)
         tag=$(aws s3api upload-part --bucket data --key t/parts --upload-id $id --part-number 2 \
-              --body $0 --query ETag --output text)
+              --body \"$0\" --query ETag --output text)
         aws s3api complete-multipart-upload --bucket data --key t/parts --upload-id $id \
             --multipart-upload \"{\\\"Parts\\\":[{\\\"PartNumber\\\":2,\\\"ETag\\\":$tag}]}\"";
     let mut make = Command::new("sh");

@@ -73,6 +73,31 @@ fn filters_and_markers_of_directories_that_stay() {
 }
 
 #[test]
+fn a_named_directory_keeps_its_marker_while_it_has_objects() {
+    let work = Sandbox::new();
+    let server = filled(Behaviour::default(), 300);
+    for marker in ["old/d001/", "old/d002/"] {
+        server.put(BUCKET, marker, &b""[..]);
+    }
+    // All of d002 is named, and nothing in d001.
+    let named: Vec<_> = (200..300).map(|number| format!("d002/f{number:05}")).collect();
+    let list = work.at("named");
+    trees::write(&list, format!("d001\nd002\n{}\n", named.join("\n")).as_bytes());
+    for count in [2, 1] {
+        let words = ["drm", "--json", "--files-from", text(&list), "s3://data/old"];
+        let ended = go(&server, count, &words);
+        let left = server.keys_of(BUCKET);
+        assert_eq!(left.len(), STAYS.len() + 200 + 1, "{ended:?}");
+        assert!(left.contains(&"old/d001/".to_owned()), "{ended:?}");
+        if count == 2 {
+            let synced = &ended.expect(0).summary()["totals"]["synced"];
+            assert_eq!(synced["deleted"]["directories"], 1, "{synced}");
+            assert_eq!(synced["non_empty_directories"], 1, "{synced}");
+        }
+    }
+}
+
+#[test]
 fn a_service_without_batches_is_asked_for_each_object() {
     for quirk in [Quirk::NoDeleteObjects, Quirk::RefusesChecksums] {
         let server = filled(Behaviour::with_quirks(&[quirk]), 300);

@@ -22,11 +22,11 @@ fn through(sshd: &Sshd, ranks: u32, name: &str) -> Command {
     command
 }
 
-fn there(path: &Path) -> String {
+pub(crate) fn there(path: &Path) -> String {
     format!("sftp://root@127.0.0.1{}", path.display())
 }
 
-fn has_server() -> bool {
+pub(crate) fn has_server() -> bool {
     Sshd::is_installed() && Path::new(SFTP_SERVER).exists()
 }
 

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +14,8 @@ use suite_tests::unfinished::{begin, files_in};
 use suite_tests::waiting::{wait_until, wait_within};
 use suite_tests::{need, need_root};
 
+use crate::sftp::{has_server, there};
+
 /// Creates a program in place of ssh that starts the server with these options.
 fn server(work: &Sandbox, options: &str) -> String {
     let program = work.at("reach");
@@ -23,16 +24,8 @@ fn server(work: &Sandbox, options: &str) -> String {
     program.display().to_string()
 }
 
-fn there(path: &Path) -> String {
-    format!("sftp://host{}", path.display())
-}
-
 fn go(shell: &str, name: &str, words: &[&str]) -> Ended {
     run(tool(1, name).args(["--rsh", shell]).args(words))
-}
-
-fn has_server() -> bool {
-    Path::new(SFTP_SERVER).exists()
 }
 
 #[test]
@@ -62,6 +55,30 @@ fn a_move_and_a_mirror_are_refused_where_no_probe_can_be_made() {
     fs::create_dir(work.at("w")).unwrap();
     let file = tree.join("g").display().to_string();
     go(&shell, "dcp", &[&file, &format!("{}/", there(&work.at("w")))]).expect(0);
+}
+
+#[test]
+fn other_names_of_a_file_keep_what_they_have() {
+    need!(has_server(), "sftp-server");
+    let work = Sandbox::new();
+    let shell = server(&work, "");
+    let (source, target) = (work.source(), work.target());
+    for name in ["mode", "content"] {
+        trees::write(&source.join(name), b"old");
+        fs::set_permissions(source.join(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    run(Command::new("cp").arg("-a").args([&source, &target])).expect(0);
+    for name in ["mode", "content"] {
+        fs::hard_link(target.join(name), target.join(format!("other-{name}"))).unwrap();
+    }
+    fs::set_permissions(source.join("mode"), fs::Permissions::from_mode(0o600)).unwrap();
+    trees::write(&source.join("content"), b"longer");
+    let (from, to) = (format!("{}/", source.display()), there(&target));
+    go(&shell, "dsync", &["-a", "--inplace", &from, &to]).expect(0);
+    let mode = |name: &str| fs::metadata(target.join(name)).unwrap().mode() & 0o777;
+    assert_eq!((mode("mode"), mode("other-mode")), (0o600, 0o644));
+    assert_eq!(fs::read(target.join("content")).unwrap(), b"longer");
+    assert_eq!(fs::read(target.join("other-content")).unwrap(), b"old");
 }
 
 #[test]

@@ -38,14 +38,16 @@ fn until_at_rest<T>(
     entry: &Visit<'_>,
     look: impl Fn() -> Result<(Metadata, T), Error>,
 ) -> Result<T, Error> {
-    let tells_changes = env.root(entry.dir_ref).source.capabilities().tells_change_times;
+    if env.root(entry.dir_ref).source.capabilities().tells_change_times {
+        return look().map(|(_, found)| found);
+    }
     for _ in 0..AT_REST_ATTEMPTS_MAX {
-        if !tells_changes && interrupt::is_wanted() {
+        if interrupt::is_wanted() {
             return Err(Op::Copy.failed(Cause::Stopped));
         }
         let now = Time::now();
         let (metadata, found) = look()?;
-        match restless_for(metadata.mtime, now).filter(|_| !tells_changes) {
+        match restless_for(metadata.mtime, now) {
             None => return Ok(found),
             Some(time) => std::thread::sleep(time),
         }

@@ -58,9 +58,19 @@ pub(super) fn attributes_needed(
             Need::Nothing
         }
         // Other hard links of the file, perhaps of an older copy, keep their attributes.
-        false if sides.target.links > 1 => Need::Content,
+        false if has_other_names(target_dir, entry, sides, cx)? => Need::Content,
         false => Need::Attributes,
     })
+}
+
+fn has_other_names(
+    target_dir: &dyn Dir,
+    entry: &Visit<'_>,
+    sides: &Sides,
+    cx: &Context<'_, '_>,
+) -> Result<bool, SideError> {
+    let name = cx.env.target_name(entry.dir_ref, entry.name);
+    target_dir.has_other_names(name, &sides.target).at(Side::Target)
 }
 
 /// True if the target gets the modification time of the source, so that later runs need not compare

@@ -116,7 +116,7 @@ impl RemoveJob<'_> {
         let store = &*self.root(root).store;
         if store.holds_objects() {
             let dir = store.open_dir(&path)?;
-            if self.options.moves && !store.discards_writes() && !is_empty(&*dir)? {
+            if self.may_be_full() && !store.discards_writes() && !is_empty(&*dir)? {
                 return Err(Op::Remove.errno(libc::ENOTEMPTY));
             }
             if let Some(keys) = dir.keys_of(None)? {
@@ -131,8 +131,14 @@ impl RemoveJob<'_> {
         dir.remove(&name, Kind::Directory).map(|()| true).map_err(unless_replaced)
     }
 
-    /// Removes the object of a directory. In a move that is done at once, because the directory
-    /// above is listed next and must not have this one any more.
+    /// True if a directory of objects may have entries that this job does not remove. No error
+    /// tells that, unlike that of rmdir(2), so each is listed before its own object is removed.
+    fn may_be_full(&self) -> bool {
+        self.options.moves || self.named.is_some()
+    }
+
+    /// Removes the object of a directory; at once, where the directory above is listed next and
+    /// must not have this one any more.
     fn remove_marker(
         &self,
         (root, below): (u32, &[u8]),
@@ -140,7 +146,7 @@ impl RemoveJob<'_> {
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) {
-        if self.options.moves {
+        if self.may_be_full() {
             let object: Vec<_> = QueuedObject::all_of(below, Kind::Directory, keys).collect();
             self.remove_objects(root, &object, worker, context);
         } else {
@@ -157,8 +163,7 @@ impl RemoveJob<'_> {
     }
 }
 
-/// True if a directory of objects has no entries besides its own object. No error shows that,
-/// unlike that of rmdir(2).
+/// True if a directory of objects has no entries besides its own object.
 fn is_empty(dir: &dyn Dir) -> Result<bool> {
     let mut is_empty = true;
     dir.list(&mut |_, _| is_empty = false)?;

@@ -52,9 +52,9 @@ pub(crate) struct Watch {
     pub liveness: Arc<Liveness>,
     /// The regions and addresses of buckets.
     pub routes: Arc<Routes>,
-    /// The greatest number of attempts of one request, including the first, where the user limits
-    /// it.
-    pub limit: Option<u32>,
+    /// The greatest number of attempts of one request, including the first: `u32::MAX` unless the
+    /// user limits it.
+    pub attempts_max: u32,
 }
 
 /// Returns the retry policy of the client, with that many attempts of a request.
@@ -89,14 +89,7 @@ impl Tries {
     /// Returns the greatest number of attempts after one without an answer. While a service answers
     /// nobody, requests wait for its return; a request that fails while others are answered gets a
     /// few attempts only.
-    ///
-    /// `limit` is that of the user, which holds whatever happens.
-    fn max_after(&mut self, silence: Silence, is_late: bool, limit: Option<u32>) -> u32 {
-        let attempts_max = self.unlimited_after(silence, is_late);
-        limit.map_or(attempts_max, |limit| attempts_max.min(limit))
-    }
-
-    fn unlimited_after(&mut self, silence: Silence, is_late: bool) -> u32 {
+    fn max_after(&mut self, silence: Silence, is_late: bool) -> u32 {
         match silence {
             // A service that has never answered most likely has a wrong address, so the first
             // request of a job fails soon instead of waiting for a restart.
@@ -160,9 +153,7 @@ impl Intercept for Watch {
             self.note_region(context, config);
             let error = context.output_or_error().and_then(Result::err);
             if error.is_some_and(OrchestratorError::is_response_error) {
-                let limit = self.limit.unwrap_or(u32::MAX);
-                let attempts_max = limits::S3_TORN_ATTEMPTS_MAX.min(limit);
-                config.interceptor_state().store_put(retries(attempts_max));
+                self.set_attempts(config, limits::S3_TORN_ATTEMPTS_MAX);
             }
         } else {
             self.unanswered(context, config);
@@ -172,9 +163,15 @@ impl Intercept for Watch {
 }
 
 impl Watch {
+    /// Sets how many attempts a request has, within the user's limit. The retry policy is replaced
+    /// in the configuration of this request only, since the client offers no hook for a limit that
+    /// depends on the outcome.
+    fn set_attempts(&self, config: &mut ConfigBag, attempts_max: u32) {
+        config.interceptor_state().store_put(retries(attempts_max.min(self.attempts_max)));
+    }
+
     /// Records an attempt without an answer of the service, and sets how many attempts the request
-    /// has. The retry policy is replaced in the configuration of this request only, since the
-    /// client offers no hook for a limit that depends on the outcome.
+    /// has.
     fn unanswered(&self, context: &FinalizerInterceptorContextRef<'_>, config: &mut ConfigBag) {
         let error = context.output_or_error().and_then(Result::err);
         let error = error.and_then(|error| error.as_connector_error());
@@ -185,8 +182,8 @@ impl Watch {
             if silence.answers == 0 && tries.has_waited_for_head() {
                 self.liveness.give_up();
             }
-            let attempts_max = tries.max_after(silence, is_late, self.limit);
-            config.interceptor_state().store_put(retries(attempts_max));
+            let attempts_max = tries.max_after(silence, is_late);
+            self.set_attempts(config, attempts_max);
         }
     }
 
@@ -258,8 +255,8 @@ mod tests {
     #[test]
     fn where_nobody_has_ever_answered_few_tries_will_do() {
         let mut tries = Tries::default();
-        assert_eq!(tries.max_after(silence(0, false), false, None), limits::S3_FIRST_ATTEMPTS_MAX);
-        assert_eq!(tries.max_after(silence(0, false), true, None), limits::S3_FIRST_TIMEOUTS_MAX);
+        assert_eq!(tries.max_after(silence(0, false), false), limits::S3_FIRST_ATTEMPTS_MAX);
+        assert_eq!(tries.max_after(silence(0, false), true), limits::S3_FIRST_TIMEOUTS_MAX);
         assert_eq!(retries(3).max_attempts(), 3);
     }
 
@@ -267,14 +264,12 @@ mod tests {
     fn a_service_that_is_down_for_a_while_is_waited_for() {
         let mut tries = Tries { answers: 7, ..Tries::default() };
         for count in 1..=50 {
-            let max = tries.max_after(silence(7, false), false, None);
+            let max = tries.max_after(silence(7, false), false);
             assert_eq!(max, limits::S3_ATTEMPTS_MAX + count);
         }
-        // A limit of the user holds nevertheless.
-        assert_eq!(tries.max_after(silence(7, false), false, Some(3)), 3);
         // The service answers others, so this attempt counts.
-        assert_eq!(tries.max_after(silence(8, false), false, None), limits::S3_ATTEMPTS_MAX + 51);
-        assert_eq!(tries.max_after(silence(8, true), false, None), 1);
+        assert_eq!(tries.max_after(silence(8, false), false), limits::S3_ATTEMPTS_MAX + 51);
+        assert_eq!(tries.max_after(silence(8, true), false), 1);
     }
 
     #[test]

@@ -264,8 +264,8 @@ impl Service {
 
     fn watch(&self) -> Watch {
         let (limiter, liveness) = (Arc::clone(&self.limiter), Arc::clone(&self.liveness));
-        let (routes, limit) = (Arc::clone(&self.routes), self.settings.attempts_max);
-        Watch { limiter, liveness, routes, limit }
+        let attempts_max = self.settings.attempts_max.unwrap_or(u32::MAX);
+        Watch { limiter, liveness, routes: Arc::clone(&self.routes), attempts_max }
     }
 
     /// Sends a request, with retries where they may help, and waits for the head of the answer.

@@ -17,6 +17,7 @@ use types::path::{self, Name, RelPath, escaped};
 
 use super::attributes::{self, Holder};
 use super::file::{Expected, SftpFile};
+use super::linked_names::LinkedNames;
 use super::staged::SftpStaged;
 use super::{Root, checked, child, inode_of, is_path_below};
 use crate::answers::{self, FAILURE, told};
@@ -33,6 +34,7 @@ pub(super) struct SftpDir {
     /// Metadata from entering it, for one use.
     entered: Mutex<Option<Metadata>>,
     known: Mutex<Known>,
+    linked: Mutex<LinkedNames>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -63,8 +65,8 @@ impl SftpDir {
         if found.kind != entry::Kind::Directory {
             return Err(Op::Open.errno(libc::ENOTDIR));
         }
-        let (entered, known) = (Mutex::new(Some(found)), Mutex::default());
-        Ok(Self { root: Arc::clone(root), below, path, entered, known })
+        let (root, entered) = (Arc::clone(root), Mutex::new(Some(found)));
+        Ok(Self { root, below, path, entered, known: Mutex::default(), linked: Mutex::default() })
     }
 
     fn host(&self) -> &Host {
@@ -99,6 +101,7 @@ impl SftpDir {
             let page = answers::part(Op::List, pending.wait(Op::List)?, take)?;
             let is_last = page.is_none();
             let page = page.unwrap_or_default();
+            lock(&self.linked).add(&page, is_last);
             tells_itself |= page.iter().any(|listed| listed.name == b".");
             let entries = self.entries(page)?;
             lock(&self.known).add(&entries, is_last);
@@ -134,7 +137,7 @@ impl SftpDir {
         page.into_iter().filter(is_other).map(|listed| self.entry(listed)).collect()
     }
 
-    fn entry(&self, Listed { name, attrs }: Listed) -> Result<Entry> {
+    fn entry(&self, Listed { name, attrs, .. }: Listed) -> Result<Entry> {
         let shown = escaped(&name);
         let name = checked_name(name).map_err(|_| {
             let error = Op::List.errno(libc::EBADMSG);
@@ -146,6 +149,19 @@ impl SftpDir {
         // What a link leads to is not listed.
         let is_itself = self.root.symlinks == Symlinks::Keep || hint != Hint::Symlink;
         Ok(Entry { name, hint, metadata: metadata.filter(|_| is_itself), xattrs: None })
+    }
+
+    /// Returns whether a file has further hard links, which a listing alone tells. Where there may
+    /// be none, it may have some.
+    fn is_linked(&self, name: &Name) -> Result<bool> {
+        let known = lock(&self.linked).has(name);
+        if let Some(is_linked) = known {
+            return Ok(is_linked);
+        }
+        match self.list(&mut |_, _| ()) {
+            Err(error) if error.cause == Cause::System(libc::EACCES) => Ok(true),
+            listed => listed.map(|()| lock(&self.linked).has(name) == Some(true)),
+        }
     }
 
     fn open(&self, name: &Name, expected: Expected) -> Result<Box<dyn SourceFile>> {
@@ -350,9 +366,12 @@ impl Dir for SftpDir {
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
         self.changes(new.name);
-        let staged = SftpStaged::stage(&self.root, &self.path, new)
-            .map_err(|error| self.host().explained(error, &self.path))?;
-        Ok(Box::new(staged))
+        let staged = match self.root.is_in_place && !self.is_linked(new.name)? {
+            true => SftpStaged::rewrite(&self.root, &self.path, new),
+            false => SftpStaged::stage(&self.root, &self.path, new),
+        };
+        let explained = |error| self.host().explained(error, &self.path);
+        Ok(Box::new(staged.map_err(explained)?))
     }
 
     fn resume_staged(
@@ -452,6 +471,10 @@ impl Dir for SftpDir {
         // Where the name is a hard link of the same file already, both names stay (rename(2)).
         let _ = self.root.remove_file(&staged);
         renamed.map(|()| true)
+    }
+
+    fn has_other_names(&self, name: &Name, _: &Metadata) -> Result<bool> {
+        self.is_linked(name)
     }
 
     fn remote_address(&self) -> Option<RemoteAddress> {

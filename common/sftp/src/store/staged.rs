@@ -70,15 +70,16 @@ struct Sent {
 }
 
 impl SftpStaged {
-    /// Stages a file, or opens the existing one, where it is to be rewritten.
+    /// Opens the existing file, which is to be rewritten; stages a new one where there is none.
+    pub fn rewrite(root: &Arc<Root>, dir: &[u8], new: &NewFile<'_>) -> Result<Self> {
+        checked(Op::Create, &child(dir, new.name))?;
+        Self::open_old(root, dir, new)?.map_or_else(|| Self::stage(root, dir, new), Ok)
+    }
+
+    /// Stages a file.
     pub fn stage(root: &Arc<Root>, dir: &[u8], new: &NewFile<'_>) -> Result<Self> {
         let name = child(dir, new.name);
         checked(Op::Create, &name)?;
-        if root.is_in_place
-            && let Some(old) = Self::open_old(root, dir, new)?
-        {
-            return Ok(old);
-        }
         let (handle, staged) = create(root, dir, new.staged)?;
         let file = Self::of(root, dir, staged, Some(name));
         // Of a file that several ranks write, the owner writes nothing by its handle.
