@@ -301,7 +301,8 @@ impl<'c> CompareJob<'c> {
         if target.kind == Kind::Directory && self.wants_extras() {
             self.walk_target_below(entry, context);
         }
-        self.remember_group(entry.dir_ref, entry.name, &source, &target);
+        let compared = &mut worker.gathered.tally.compared;
+        self.remember_group(entry.dir_ref, entry.name, &source, &target, compared);
         let opened = (source_file, target_file);
         let pair = Pair { opened, ..self.pair(source, target) };
         self.compare_pair(entry, &*target_dir, pair, worker, context)

@@ -94,6 +94,9 @@ pub struct NoHost(pub(crate) Vec<(String, Arc<NoConnection>)>);
 
 impl fmt::Display for NoHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("the connection broke, and no other one could be made");
+        }
         let lines = self.0.iter().map(|(name, why)| format!("{name}: {why}"));
         f.write_str(&lines.collect::<Vec<_>>().join("; "))
     }

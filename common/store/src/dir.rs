@@ -270,8 +270,8 @@ seam_trait! {
             None
         }
 
-        /// Returns whether an entry that is no directory has further hard links, as far as the store
-        /// can tell: content and attributes that are written to it are theirs, too.
+        /// Returns whether an entry that is no directory has further hard links, as far as the
+        /// store can tell: content and attributes that are written to it are theirs, too.
         fn has_other_names(&self, name: &Name, metadata: &Metadata) -> Result<bool> {
             Ok(metadata.links > 1)
         }

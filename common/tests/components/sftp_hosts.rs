@@ -379,13 +379,17 @@ fn a_file_is_rewritten_in_place() {
     let store = SftpStore::open(&host, bytes(dir.path()), open_as).unwrap();
     let root = store.open_dir(&RelPath::root()).unwrap();
     std::fs::write(dir.path().join("file"), "old and longer").unwrap();
-    std::fs::hard_link(dir.path().join("file"), dir.path().join("other")).unwrap();
+    let inode = || {
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(dir.path().join("file")).unwrap())
+    };
+    let old_inode = inode();
     let new = NewFile { size_bytes: 8, ..new_file(c".staged", c"file") };
     let staged = root.stage_file(&new).unwrap();
     staged.write_at(b"new", 0).unwrap();
     staged.leave_hole(Extent { offset: 3, length: 5 }).unwrap();
     staged.commit(Attributes::NONE, Vec::new()).unwrap();
-    assert_eq!(std::fs::read(dir.path().join("other")).unwrap(), b"new\0\0\0\0\0");
+    assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"new\0\0\0\0\0");
+    assert_eq!(inode(), old_inode);
 }
 
 #[test]

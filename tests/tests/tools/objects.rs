@@ -148,7 +148,7 @@ fn dsync_has_nothing_to_do_the_second_time_up_and_down() {
         server.reset_counts();
         for direction in [&up, &down, &down] {
             let ended = go(&server, count, direction).expect(0);
-            let idle = ended.stdout.contains("nothing to do, the target is equal");
+            let idle = ended.stdout.contains("nothing to do, no differences");
             let is_first_down = *direction == down && !idle;
             assert!(idle || is_first_down, "{}", ended.stdout);
             assert_eq!(server.reset_counts().writes(), 0);

@@ -20,6 +20,7 @@ use types::error::Side;
 use types::exit::Exit;
 use types::limits::FAILURE_LINES_PRINTED_MAX;
 use types::listed::line::write_regrouped;
+use types::outcome::tally::Compared;
 use types::path::{self, Name};
 
 /// The names of hard-linked files that a rank has met.
@@ -65,11 +66,18 @@ impl CompareJob<'_> {
         name: &Name,
         source: &Metadata,
         target: &Metadata,
+        compared: &mut Compared,
     ) {
-        let has_others = source.links > 1 || target.links > 1;
-        let is_known = [source.links, target.links].iter().all(|it| *it != Metadata::UNKNOWN_LINKS);
         let is_one_kind = source.kind == target.kind && source.kind != Kind::Directory;
-        if !self.options.hard_links || !has_others || !is_known || !is_one_kind {
+        if !self.options.hard_links || !is_one_kind {
+            return;
+        }
+        let links = [source.links, target.links];
+        if links.contains(&Metadata::UNKNOWN_LINKS) {
+            compared.hard_links_not_compared += 1;
+            return;
+        }
+        if links == [1, 1] {
             return;
         }
         let [of_source, of_target] =

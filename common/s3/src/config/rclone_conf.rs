@@ -72,6 +72,13 @@ const UNSUPPORTED: [(&str, &str); 8] = [
     ("ibm_api_key", "use access_key_id and secret_access_key (HMAC keys)"),
 ];
 
+/// Switches of a remote that give its objects other names, or another content.
+const UNSUPPORTED_FLAGS: [(&str, &str); 3] = [
+    ("versions", "older versions of objects are not supported"),
+    ("version_deleted", "older versions of objects are not supported"),
+    ("decompress", "objects are not decompressed"),
+];
+
 /// Providers for which rclone puts the bucket into the host name, whatever `force_path_style` says:
 /// those without that quirk in `backend/s3/provider` of rclone 1.75. All others, and those that
 /// rclone does not know, are addressed by path.
@@ -355,6 +362,11 @@ impl Keys<'_> {
         for (key, why) in UNSUPPORTED {
             // rclone writes `off` for an unset time.
             if self.text(key)?.is_some_and(|value| value != "off") {
+                return Err(self.wrong(key, why));
+            }
+        }
+        for (key, why) in UNSUPPORTED_FLAGS {
+            if self.flag(key, false)? {
                 return Err(self.wrong(key, why));
             }
         }
@@ -646,6 +658,8 @@ mod tests {
             ("role_arn = hush", "profile"),
             ("sse_customer_key = hush", "not supported"),
             ("force_path_style = maybe", "true or false"),
+            ("versions = true", "older versions"),
+            ("decompress = true", "not decompressed"),
             ("chunk_size = big", "64M"),
             ("chunk_size = 1M", "5Mi"),
             ("encoding = Slash,Colon,Dot", "encoded as"),

@@ -126,6 +126,12 @@ fn write_not_compared(text: &mut String, compared: &Compared) {
     for (count, names) in rows {
         row(count, &format!("{}: one of the two locations does not store it", names.join(" ")));
     }
+    if compared.hard_links_not_compared > 0 {
+        row(
+            compared.hard_links_not_compared,
+            "hard links: one of the two locations does not tell them",
+        );
+    }
     if compared.directories_not_compared > 0 {
         row(
             compared.directories_not_compared,
@@ -175,6 +181,7 @@ pub(in crate::surface) fn to_json(compared: &Compared) -> Value {
         unknown: _,
         hard_links_only_in_source,
         hard_links_only_in_target,
+        hard_links_not_compared,
         directories_not_compared,
     } = compared;
     json!({
@@ -184,6 +191,7 @@ pub(in crate::surface) fn to_json(compared: &Compared) -> Value {
         "only_in_target": only_in_target,
         "hard_links_only_in_source": hard_links_only_in_source,
         "hard_links_only_in_target": hard_links_only_in_target,
+        "hard_links_not_compared": hard_links_not_compared,
         "different_by_field": differing.map(named).collect::<Map<_, _>>(),
         "bytes": bytes,
         "content": { "read": read, "downloaded": downloaded, "checksum": checksum, "etag": etag },

@@ -62,9 +62,9 @@ pub(super) fn verdict(totals: &Tally, is_dry_run: bool) -> String {
     match (done, is_dry_run) {
         (0, _) if left > 0 => "nothing to do, except for what was skipped".to_owned(),
         (0, _) if totals.is_limited() => {
-            "nothing to do, the target is equal in what it can store".to_owned()
+            "nothing to do, no differences in what the target can store".to_owned()
         }
-        (0, _) => "nothing to do, the target is equal".to_owned(),
+        (0, _) => "nothing to do, no differences".to_owned(),
         (_, true) => "dry run, nothing was changed".to_owned(),
         (_, false) => "done, 0 errors".to_owned(),
     }

@@ -235,6 +235,9 @@ pub struct Compared {
     pub hard_links_only_in_source: u64,
     /// Hard links that are names of one file in the target, and not in the source.
     pub hard_links_only_in_target: u64,
+    /// Entries on both sides whose hard links were not compared, although requested, because one of
+    /// the two stores does not tell them.
+    pub hard_links_not_compared: u64,
     /// Directories without a counterpart because the other store has no directories.
     pub directories_not_compared: u64,
 }
@@ -316,7 +319,8 @@ impl Compared {
     /// Returns true where a field or an entry could not be compared because one of the two stores
     /// does not have it.
     pub fn is_limited(&self) -> bool {
-        self.directories_not_compared > 0 || self.not_compared().next().is_some()
+        self.directories_not_compared + self.hard_links_not_compared > 0
+            || self.not_compared().next().is_some()
     }
 
     /// Returns the number of entries on both sides.
@@ -337,7 +341,7 @@ impl Compared {
             other,
             counts: [
                 same, different, only_in_source, only_in_target, hard_links_only_in_source,
-                hard_links_only_in_target, directories_not_compared,
+                hard_links_only_in_target, hard_links_not_compared, directories_not_compared,
             ],
             rest: [different_by_field, read, downloaded, checksum, etag, unknown]
         );
