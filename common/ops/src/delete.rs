@@ -350,6 +350,9 @@ impl<'c> DeleteJob<'c> {
     /// Removes a directory when everything below it was handled, or restores its mode if it stays.
     fn remove_directory(&self, met: &Met, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         let (root, path) = &met.directory;
+        if met.is_pruned && self.is_missing(*root, path) {
+            return;
+        }
         if self.lock_kept().contains(&met.directory) || self.is_protected(met) {
             worker.tally.synced.non_empty_directories += 1;
         } else if self.mode != Mode::Delete {
@@ -371,6 +374,18 @@ impl<'c> DeleteJob<'c> {
             }
         }
         self.give_back_mode(met, worker, context);
+    }
+
+    /// True if the target has no such directory. The removal of objects does not tell that.
+    fn is_missing(&self, root: u32, path: &[u8]) -> bool {
+        let Some((parent, name)) = RelPath::checked(path).and_then(|path| path.split_last()) else {
+            return false;
+        };
+        let found = self.target_store(root).open_dir(&parent).and_then(|dir| dir.stat(&name));
+        match found {
+            Ok(found) => found.kind != Kind::Directory,
+            Err(error) => error.cause.is_vanished(),
+        }
     }
 
     /// True if filters protect an entry in a directory that is left out, or it must stay itself.

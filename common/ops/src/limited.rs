@@ -284,6 +284,11 @@ impl DirDecorator for LimitedDir {
         self.inner.remove(name, kind)
     }
 
+    fn remove_unchanged(&self, name: &Name, kind: Kind, inode: u64) -> Result<()> {
+        operation(self.at);
+        self.inner.remove_unchanged(name, kind, inode)
+    }
+
     fn link_from(&self, other: &dyn Dir, name: &Name) -> Result<bool> {
         operation(self.at);
         self.inner.link_from(other, name)

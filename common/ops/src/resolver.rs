@@ -43,6 +43,7 @@ use types::operand::location::{Location, ObjectLocation, ServiceName};
 use types::operand::remote_path::RemotePath;
 use types::path;
 use types::path::RelPath;
+use types::service::InvalidKey;
 
 /// The services and the other hosts of a job.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -394,7 +395,12 @@ impl StoreResolver {
             }
             return Ok(found);
         };
-        match store.look() {
+        let looked = store.look();
+        let is_directory = looked.as_ref().is_ok_and(|it| it.kind == Kind::Directory);
+        if !is_directory && !s3::ends_in_name(&location.prefix) {
+            return Err(Op::Stat.failed(Cause::Key(InvalidKey::NotTheName)));
+        }
+        match looked {
             // A slash at the end of a target means a directory, which need not exist yet in a
             // service.
             Err(error)
@@ -405,8 +411,11 @@ impl StoreResolver {
             Ok(metadata) if location.means_contents && metadata.kind != Kind::Directory => {
                 Err(Op::List.errno(libc::ENOTDIR))
             }
-            Err(error) if error.cause.is_vanished() && has_wildcard(&location.prefix) => {
-                Err(Op::Stat.failed(Cause::Wildcard))
+            Err(error) if error.cause.is_vanished() && side == Side::Source => {
+                store.look_at_link().map_err(|_| match has_wildcard(&location.prefix) {
+                    true => Op::Stat.failed(Cause::Wildcard),
+                    false => error,
+                })
             }
             looked => looked,
         }
@@ -499,7 +508,7 @@ impl StoreResolver {
         let fits =
             |(known, name, _): &&(Side, ServiceName, _)| *known == side && *name == objects.service;
         let (.., service) = self.services.iter().find(fits)?;
-        let prefix = String::from_utf8_lossy(&objects.prefix).into_owned();
+        let prefix = s3::prefix_of_path(&objects.prefix);
         Some((ObjectStore::new(service, &objects.bucket, &prefix), objects))
     }
 }

@@ -15,8 +15,8 @@ use super::failed::failed;
 use super::pil4dfs::{self, is_made_up};
 use super::xattrs::Holder;
 use store::opening::Symlinks;
-use types::entry::{Attributes, Kind, Metadata, Owner, Preserved, Time, Times};
-use types::error::{Op, Result};
+use types::entry::{Attributes, Kind, Metadata, Owner, Preserved, Time, Times, Xattrs};
+use types::error::{Cause, Op, Result};
 use types::outcome::difference::Fields;
 use types::path::Name;
 
@@ -88,7 +88,8 @@ pub(super) fn set(
         preserved = try_owner(owner, change, || stat_fd(&fd))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
-        preserved.xattrs_lost = !holder.write(xattrs)?;
+        let set_mode = |mode| pil4dfs::set_mode(&fd, mode);
+        preserved.xattrs_lost = !write_xattrs(holder, xattrs, || stat_fd(&fd), set_mode)?;
     }
     let now = || stat_fd(&fd).map(|now| Owner::from(&now));
     if let Some(mode) = attributes.mode_to_set(preserved, now)? {
@@ -99,6 +100,32 @@ pub(super) fn set(
     }
     Ok(preserved)
 }
+
+/// Writes extended attributes; returns false where there is no room for them. Those of users need
+/// the right to read and write the entry (xattr(7)), which the owner gets for a moment where the
+/// mode denies it.
+fn write_xattrs(
+    holder: &Holder<'_>,
+    xattrs: &Xattrs,
+    look: impl Fn() -> Result<Metadata>,
+    set_mode: impl Fn(u32) -> std::result::Result<(), Errno>,
+) -> Result<bool> {
+    let denied = match holder.write(xattrs) {
+        Err(error) if error.cause == Cause::System(libc::EACCES) => error,
+        written => return written,
+    };
+    let Metadata { kind, mode, .. } = look()?;
+    let is_denied = kind != Kind::Symlink && mode & OWNER_READ_WRITE != OWNER_READ_WRITE;
+    if !is_denied || set_mode(mode | OWNER_READ_WRITE).is_err() {
+        return Err(denied);
+    }
+    let written = holder.write(xattrs);
+    set_mode(mode).map_err(|errno| failed(Op::SetMode, errno))?;
+    written
+}
+
+/// Rights of the owner to read and to write.
+const OWNER_READ_WRITE: u32 = 0o600;
 
 /// Sets the attributes of an entry that cannot be opened for reading, or must not be: by its name
 /// in its directory, or a directory as `.` in its own handle. A symbolic link gets attributes
@@ -118,7 +145,9 @@ pub(super) fn set_by_name(
         preserved = try_owner(owner, change, || stat(&dir, name, Symlinks::Keep))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
-        preserved.xattrs_lost = !holder.write(xattrs)?;
+        let look = || stat(&dir, name, Symlinks::Keep);
+        let set_mode = |mode| set_mode_by_name(&dir, name, mode);
+        preserved.xattrs_lost = !write_xattrs(holder, xattrs, look, set_mode)?;
     }
     let now = || stat(&dir, name, Symlinks::Keep).map(|now| Owner::from(&now));
     if let Some(mode) = attributes.mode_to_set(preserved, now)? {

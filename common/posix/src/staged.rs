@@ -151,7 +151,7 @@ impl PosixStaged {
     /// Opens the existing file of the name for rewriting; `None` where there is none, or an entry
     /// of another type. Bytes beyond the new content's end are truncated. A file with several hard
     /// links is not rewritten, but replaced: its other names may be those of other files in the
-    /// source, or of the source itself.
+    /// source, or of the source itself. So is one whose mode forbids this user to write it.
     pub fn open_old(
         dir: &Arc<OwnedFd>,
         shared: &Arc<Shared>,
@@ -163,7 +163,10 @@ impl PosixStaged {
             Err(error) if !error.cause.is_vanished() => return Err(error),
             _ => return Ok(None),
         }
-        let old = Self::join(dir, shared, new.name, new.name)?;
+        let old = match Self::join(dir, shared, new.name, new.name) {
+            Err(error) if error.cause == Cause::System(libc::EACCES) => return Ok(None),
+            joined => joined?,
+        };
         let metadata = attributes::stat_fd(&old.fd)?;
         if metadata.kind != Kind::File {
             return Err(Op::Open.failed(Cause::NotReplaceable));

@@ -18,6 +18,22 @@ use crate::config::settings::{S3Options, Settings};
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Never {}
 
+/// Stands in for the prefix of a path in a bucket, and is never called: there is no service.
+///
+/// # Panics
+/// Always panics.
+pub fn prefix_of_path(_: &[u8]) -> String {
+    unreachable!("settings come from resolve, which refuses")
+}
+
+/// Stands in for a check of the last name in a path, and is never called: there is no service.
+///
+/// # Panics
+/// Always panics.
+pub fn ends_in_name(_: &[u8]) -> bool {
+    unreachable!("settings come from resolve, which refuses")
+}
+
 /// A service. No value of this type exists in a build without the client.
 pub struct Service {
     /// The settings with which the service is opened.
@@ -40,6 +56,11 @@ impl Service {
     /// Never returns.
     pub fn buckets(&self) -> Result<Vec<ListedBucket>> {
         match self.never {}
+    }
+
+    /// Returns the metadata of the symbolic link whose name is the prefix.
+    pub fn look_at_link(&self) -> Result<Metadata> {
+        match self.0 {}
     }
 
     /// Returns the endpoint that requests go to, for display.

@@ -401,6 +401,17 @@ impl Dir for ObjectDir {
         self.keys(name, kind)?.iter().try_for_each(|key| self.bucket.remove(key))
     }
 
+    /// Removes the object that is there under that name, if it has the ETag that was read: the
+    /// inode number is a hash of it.
+    fn remove_unchanged(&self, name: &Name, _kind: Kind, inode: u64) -> Result<()> {
+        self.index().doubt(name);
+        let (key, head) = self.find(Op::Stat, name)?;
+        if head.metadata.inode != inode {
+            return Err(Op::Remove.failed(Cause::Changed));
+        }
+        self.bucket.remove_version(&key, &head.etag)
+    }
+
     fn keys_of(&self, entry: Option<(&Name, Kind)>) -> Result<Option<Vec<String>>> {
         match entry {
             Some((name, kind)) => self.keys(name, kind).map(Some),

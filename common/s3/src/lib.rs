@@ -31,6 +31,8 @@ pub use client::service::Service;
 #[cfg(feature = "client")]
 pub use config::resolve::resolve;
 #[cfg(feature = "client")]
+pub use list::key::{ends_in_name, prefix_of_path};
+#[cfg(feature = "client")]
 pub use objects::ObjectStore;
 #[cfg(feature = "client")]
 pub use write::uploads::{OpenUpload, UploadMarker, UploadPage};
@@ -38,4 +40,7 @@ pub use write::uploads::{OpenUpload, UploadMarker, UploadPage};
 #[cfg(not(feature = "client"))]
 mod absent;
 #[cfg(not(feature = "client"))]
-pub use absent::{ObjectStore, OpenUpload, Service, UploadMarker, UploadPage, resolve};
+pub use absent::{
+    ObjectStore, OpenUpload, Service, UploadMarker, UploadPage, ends_in_name, prefix_of_path,
+    resolve,
+};

@@ -10,9 +10,10 @@ use crate::read::object::Bucket;
 use crate::write::uploads::{OpenUpload, UploadMarker, UploadPage};
 use store::{Capabilities, Dir, Store};
 use types::content::parts::Parts;
-use types::entry::Metadata;
+use types::entry::{Kind, Metadata};
 use types::error::{Cause, Error, Op, Result};
 use types::limits::S3_BLOCKS_BYTES_MAX;
+use types::object::metadata::RCLONE_LINK_SUFFIX;
 use types::path::RelPath;
 
 /// A store made of the objects below one prefix of a bucket.
@@ -58,6 +59,15 @@ impl ObjectStore {
             key => self.bucket.head(key).map(|head| head.metadata),
         };
         object.map_err(|error| has_below.err().unwrap_or(error))
+    }
+
+    /// Returns the metadata of the symbolic link in rclone's form whose name is the prefix.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is none; otherwise the service's answer.
+    pub fn look_at_link(&self) -> Result<Metadata> {
+        let link = self.bucket.head(&format!("{}{RCLONE_LINK_SUFFIX}", self.key()))?;
+        Ok(Metadata { kind: Kind::Symlink, ..link.metadata })
     }
 
     /// Returns the key of the object whose name is the prefix, which is empty for the whole bucket.

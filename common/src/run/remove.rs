@@ -36,6 +36,7 @@ use types::error::{Failure, Side};
 use types::exit::Exit;
 use types::limits::{FINISH_BATCH_DIRS, REDUCE_PIECE_BYTES};
 use types::listed::line::{LineFormat, json_path};
+use types::operand::placement::Given;
 use types::path;
 use types::select::regex::{MatchOptions, Matcher};
 
@@ -104,6 +105,7 @@ fn try_run(
     let resolver = find_stores(session, (&places, selection.is_one_file_system()), args, reporter)?;
     let resolver = resolver.discarding_changes(request.dry_run);
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
+    let roots = selected(roots, &selection);
     refuse_roots(session, (request, &roots, entries.named.is_some()), &resolver)?;
     let shared: Vec<_> = roots.iter().map(shared).collect();
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {
@@ -185,6 +187,16 @@ fn refuse_roots(
         "\"{path}\" is the user's home directory or contains it, which is not removed as a whole; name \
          what is in it"
     )))
+}
+
+/// Returns the roots but for directories that the filters leave out by their own names. Entries of
+/// other types are left out when they are met.
+fn selected(mut roots: Vec<RemoveRoot>, selection: &Selection) -> Vec<RemoveRoot> {
+    roots.retain(|root| {
+        let name = Given::new(&root.given).last_name.filter(|_| root.single.is_none());
+        name.is_none_or(|name| selection.admits_operand(&name, true))
+    });
+    roots
 }
 
 fn seeds(roots: &[RemoveRoot]) -> Vec<ops::walk::WalkTask> {

@@ -270,6 +270,15 @@ seam_trait! {
             None
         }
 
+        /// Removes an entry that is no directory, unless it has another inode number now: `Changed`.
+        /// Nothing comes in between where the storage can do that.
+        fn remove_unchanged(&self, name: &Name, kind: Kind, inode: u64) -> Result<()> {
+            if self.stat(name)?.inode != inode {
+                return Err(Op::Remove.failed(Cause::Changed));
+            }
+            self.remove(name, kind)
+        }
+
         /// Returns whether an entry that is no directory has further hard links, as far as the
         /// store can tell: content and attributes that are written to it are theirs, too.
         fn has_other_names(&self, name: &Name, metadata: &Metadata) -> Result<bool> {

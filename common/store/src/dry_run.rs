@@ -208,6 +208,12 @@ impl DirDecorator for DryRunDir {
         Ok(())
     }
 
+    /// Inspects the entry alone.
+    fn remove_unchanged(&self, name: &Name, _kind: Kind, inode: u64) -> Result<()> {
+        let is_unchanged = DirDecorator::stat(self, name)?.inode == inode;
+        is_unchanged.then_some(()).ok_or(Op::Remove.failed(Cause::Changed))
+    }
+
     /// Returns no keys, because no object is removed.
     fn keys_of(&self, _entry: Option<(&Name, Kind)>) -> Result<Option<Vec<String>>> {
         Ok(None)

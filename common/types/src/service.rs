@@ -248,6 +248,12 @@ pub enum InvalidKey {
     /// back as one.
     #[error("in S3 a name that ends in .rclonelink stands for a symbolic link; rename the file")]
     LinkName,
+    /// A key on the command line that is not spelled as the name of its entry is.
+    #[error(
+        "this is the key of an entry with another name: name a link without .rclonelink, and bytes \
+         that are not UTF-8 (‛XX) as they are"
+    )]
+    NotTheName,
     /// A key of nothing but blanks, for which AWS's client sends no request.
     #[error("its key would be nothing but blanks, which the S3 client cannot send")]
     Blank,
@@ -281,6 +287,7 @@ impl InvalidKey {
             Self::LongKey => "key-too-long",
             Self::Escape => "key-escape",
             Self::LinkName => "key-link-name",
+            Self::NotTheName => "key-not-the-name",
             Self::Blank => "key-blank",
             Self::Backslash => "key-backslash",
             Self::AlsoDirectory => "key-also-directory",

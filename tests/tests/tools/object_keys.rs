@@ -512,3 +512,70 @@ fn an_object_that_may_not_be_listed_is_read_and_a_bucket_that_may_not_be_is_writ
         assert!(matches!(dsync.code, Some(3 | 23)), "{dsync:?}");
     }
 }
+
+/// Checks that a location is spelled as names are, and that no key made from another spelling is
+/// used.
+#[test]
+fn locations_that_end_in_a_key_that_is_no_name_are_refused() {
+    let server = served(Behaviour::default());
+    let work = Sandbox::new();
+    let keys = ["k/l.rclonelink", "k/‛FF", "t‛E2‛80‛9BFF", "t‛FF"];
+    for key in keys {
+        server.put("bucket", key, &b"target"[..]);
+    }
+    let target = work.target().display().to_string();
+    for location in ["k/‛FF", "k/l.rclonelink", "t‛FF"].map(|key| format!("s3://bucket/{key}"))
+    {
+        for words in [
+            &["drm", &location][..],
+            &["dcp", &location, &target],
+            &["dsync", &location, &target],
+            &["dcmp", &location, &target],
+            &["dwalk", &location],
+        ] {
+            let ended = ours(&server, 1, words[0], &words[1..]);
+            assert!(!matches!(ended.code, Some(0 | 1)), "{words:?}: {ended:?}");
+            assert!(ended.stderr.contains("another name"), "{words:?}: {ended:?}");
+        }
+        let refused = ours(&server, 1, "dcp", &["/etc/hostname", &location]);
+        assert!(refused.stderr.contains("another name"), "{refused:?}");
+    }
+    assert_eq!(server.keys_of("bucket"), keys);
+    // A link goes by its name.
+    ours(&server, 1, "dcp", &["s3://bucket/k/l", &target]).expect(0);
+    assert_eq!(std::fs::read_link(&target).unwrap(), Path::new("target"));
+    ours(&server, 2, "drm", &["s3://bucket/k/l"]).expect(0);
+    assert_eq!(server.keys_of("bucket"), keys[1..]);
+    // So do a byte that is not UTF-8, and a directory that has one.
+    let mut drm = tool(1, "drm");
+    drm.arg(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"s3://bucket/k/\xff"));
+    run(drm.envs(server.environment())).expect(0);
+    assert_eq!(server.keys_of("bucket"), keys[2..]);
+    let named = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"d\xff");
+    suite_tests::trees::write(&work.at("in").join(named).join("f"), b"content");
+    let mut dcp = tool(1, "dcp");
+    dcp.arg(work.at("in").join(named)).arg("s3://bucket/in/");
+    run(dcp.envs(server.environment())).expect(0);
+    assert_eq!(server.keys_of("bucket")[0], "in/d‛FF/f");
+}
+
+#[test]
+fn wildcards_and_links_in_locations_are_told_and_targets_may_have_them() {
+    let server = served(Behaviour::default());
+    let work = Sandbox::new();
+    for key in ["p/[q]/a", "p/[q]/b"] {
+        server.put("bucket", key, &b"content"[..]);
+    }
+    suite_tests::trees::write(&work.at("f"), b"content");
+    let file = work.at("f").display().to_string();
+    ours(&server, 1, "dcp", &[&file, "s3://bucket/x[1]"]).expect(0);
+    ours(&server, 1, "drm", &["s3://bucket/p/[q]"]).expect(0);
+    assert_eq!(server.keys_of("bucket"), ["x[1]"]);
+    let target = work.target().display().to_string();
+    let missing = ours(&server, 1, "dcp", &["s3://bucket/x*", &target]);
+    assert!(missing.stderr.contains("wildcards are not expanded"), "{missing:?}");
+    for tool in ["dcp", "dsync"] {
+        let refused = ours(&server, 1, tool, &["-L", "s3://bucket/", &target]).expect(2);
+        assert!(refused.stderr.contains("leave out -L"), "{refused:?}");
+    }
+}

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use suite_tests::buckets::{BUCKET, go, served, text, with};
 use suite_tests::job::run;
-use suite_tests::object_server::{Behaviour, Operation};
+use suite_tests::object_server::{Behaviour, Operation, Quirk};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 use suite_tests::waiting::wait_within;
@@ -42,9 +42,10 @@ fn objects_move_in_both_directions() {
         assert_eq!(server.keys_of(BUCKET), ["other"], "{}", ended.stdout);
         assert_eq!(contents(&local), all);
         assert_eq!(fs::read_link(local.join("link")).unwrap(), Path::new("large"));
+        // Each is removed on the condition that it is still the same.
         let counts = server.counts();
         let requests = counts.of(Operation::DeleteObjects) + counts.of(Operation::DeleteObject);
-        assert!(requests <= 40, "{counts:?}");
+        assert!(requests <= all.len() as u64 + 20, "{counts:?}");
     }
 }
 
@@ -85,6 +86,39 @@ fn objects_that_have_two_addresses_are_not_moved_onto_themselves() {
     assert_eq!(server.keys_of(BUCKET), keys);
     with_remote("dcp", "there", &["--remove-source", "s3://data/d/", "alias:data/d/"]).expect(0);
     assert_eq!((server.keys_of(BUCKET).len(), replica.keys_of(BUCKET)), (0, keys));
+}
+
+/// Checks that no time passes between looking at an object and removing it in which it may be
+/// stored anew.
+#[test]
+fn objects_that_are_stored_anew_while_others_are_removed_stay() {
+    for quirks in [&[][..], &[Quirk::NoConditionalWrites]] {
+        let work = Sandbox::new();
+        let server = served(Behaviour::default());
+        let keys: Vec<String> = (0..60).map(|number| format!("s/{number:02}")).collect();
+        for key in &keys {
+            server.put(BUCKET, key, &b"content"[..]);
+        }
+        let behaviour = Behaviour::with_quirks(quirks);
+        server.behave(Behaviour { latency_ms: 10, ..behaviour });
+        let mut command = with(&server, 1, "dcp");
+        command.args(["--remove-source", "--threads=1"]);
+        command.args(["s3://data/s/", text(&work.target())]);
+        let job = command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null());
+        let mut job = job.spawn().unwrap();
+        wait_within(&mut job, "some were looked at", || {
+            server.counts().of(Operation::HeadObject) >= 10
+        });
+        // All but the one that is being removed right now.
+        let looked_at = server.counts().of(Operation::HeadObject) as usize;
+        for key in &keys[..5] {
+            server.put(BUCKET, key, &b"anew"[..]);
+        }
+        let code = job.wait().unwrap().code();
+        assert!(looked_at >= 10 && matches!(code, Some(0 | 23)), "{code:?}");
+        let left = server.keys_of(BUCKET);
+        assert!(keys[..5].iter().all(|key| left.contains(key)), "{left:?}");
+    }
 }
 
 #[test]

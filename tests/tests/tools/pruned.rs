@@ -258,6 +258,20 @@ fn no_marker_stands_for_what_is_left_out() {
 }
 
 #[test]
+fn what_a_bucket_does_not_have_is_not_deleted_there() {
+    let server = served(Behaviour::default());
+    let work = Sandbox::new();
+    fs::create_dir_all(work.at("s/empty")).unwrap();
+    trees::write(&work.at("s/f"), b"content");
+    let source = work.at("s");
+    for options in [&["--json"][..], &["--json", "-n"], &["--json", "--max-delete=0"]] {
+        let words = [&["dsync", "-D", "-m", text(&source), "s3://data/t"], options].concat();
+        let ended = go(&server, 2, &words).expect(0);
+        assert_eq!(ended.summary()["totals"]["synced"]["deleted"]["directories"], 0, "{ended:?}");
+    }
+}
+
+#[test]
 fn a_move_and_a_verification_of_all_are_refused_with_it() {
     let work = Sandbox::new();
     write(&work.source());

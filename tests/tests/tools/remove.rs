@@ -46,6 +46,24 @@ fn deleted(ended: &Ended) -> u64 {
 }
 
 #[test]
+fn a_directory_that_is_named_is_excluded_by_its_name() {
+    for pattern in ["keep", "keep/", "/keep"] {
+        let work = Sandbox::new();
+        for file in ["keep/inner", "keep.o", "gone/keep/inner", "gone/file", "file"] {
+            trees::write(&work.at(file), b"content");
+        }
+        let all = ["keep", "keep.o", "gone", "file"].map(|name| work.at(name));
+        run(tool(2, "drm").args(["--exclude", pattern]).args(all)).expect(0);
+        let stays = ["gone", "gone/keep", "gone/keep/inner", "keep", "keep/inner"];
+        assert_eq!(below(work.path()), names(&stays), "{pattern}");
+        // A pattern that matches all names is about what is in the directory.
+        let inner = ["--include=inner", "--exclude=*"];
+        run(tool(1, "drm").args(inner).arg(work.at("keep"))).expect(0);
+        assert!(!work.at("keep/inner").exists(), "{pattern}");
+    }
+}
+
+#[test]
 fn a_tree_goes_with_all_that_is_in_it_and_nothing_else() {
     need_root!();
     for count in [1, 4] {

@@ -133,6 +133,40 @@ fn without_being_asked_a_job_goes_on_where_the_same_command_was_stopped() {
     assert_eq!((journals(&target).len(), files_in(&target).len()), (0, 1));
 }
 
+/// Checks that files which were there before the job, with the size and time of their sources, are
+/// not taken for copies that an interrupted job has completed.
+#[test]
+fn what_was_there_before_the_job_is_no_copy_of_it() {
+    for is_move in [false, true] {
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
+        let time = SystemTime::UNIX_EPOCH + Duration::from_hours(400_000);
+        for (root, content) in [(&source, b"right"), (&target, b"wrong")] {
+            for number in 0..100 {
+                let path = root.join(format!("d/{number}"));
+                write(&path, content);
+                let times = FileTimes::new().set_modified(time);
+                File::options().write(true).open(path).unwrap().set_times(times).unwrap();
+            }
+        }
+        let mut copy = tool(2, "dcp");
+        copy.args(["-p", "--resume"]).args(is_move.then_some("--remove-source"));
+        copy.arg(source.join("")).arg(&target);
+        let is_right = |path: &PathBuf| fs::read(path).is_ok_and(|content| content == b"right");
+        let right = || files_in(&target).iter().filter(|path| is_right(path)).count();
+        let mut job = begin(copy.arg("--iops-limit=200"));
+        wait_within(&mut job, "some are copied", || right() > 5);
+        for rank in ranks_of(job.id(), "dcp") {
+            run(Command::new("kill").args(["-TERM", &rank.to_string()])).expect(0);
+        }
+        assert_eq!(job.wait().unwrap().code(), Some(20), "it was too fast");
+        let mut again = tool(2, "dcp");
+        again.args(["-p", "--resume"]).args(is_move.then_some("--remove-source"));
+        run(again.arg(source.join("")).arg(&target)).expect(0);
+        assert_eq!(right(), 100, "is_move: {is_move}");
+    }
+}
+
 /// Checks that what another job has copied over a complete file since, with the same size and time,
 /// is not taken for its copy, after a job that ended in order.
 #[test]

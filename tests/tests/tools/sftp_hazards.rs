@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -180,4 +181,24 @@ fn a_change_within_a_second_is_not_lost() {
     let code = job.wait().unwrap().code();
     let copied = fs::read(work.target().join("f")).unwrap_or_default();
     assert!(code != Some(0) || copied == b"new", "{code:?}");
+}
+
+#[test]
+fn times_are_compared_in_seconds_and_a_directory_from_the_future_is_listed_once() {
+    need!(has_server(), "sftp-server");
+    let work = Sandbox::new();
+    let shell = server(&work, "");
+    let (source, target) = (work.source(), work.target());
+    trees::write(&source.join("f"), b"new and longer");
+    trees::write(&target.join("f"), b"old");
+    let stamp = |path: &Path, time: &str| {
+        run(Command::new("touch").args(["-d", time]).arg(path)).expect(0);
+    };
+    stamp(&source.join("f"), "2020-01-01 00:00:00.9");
+    stamp(&target.join("f"), "2020-01-01 00:00:00.1");
+    stamp(&source, "2037-01-01 00:00:00");
+    let (from, to) = (format!("{}/", there(&source)), target.display().to_string());
+    go(&shell, "dsync", &["-u", &from, &to]).expect(0);
+    assert_eq!(fs::read(target.join("f")).unwrap(), b"new and longer");
+    go(&shell, "dwalk", &[&from]).expect(0);
 }

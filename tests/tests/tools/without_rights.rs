@@ -6,6 +6,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use suite_tests::job::{Ended, copy_program, mpiexec, nobody, run};
 use suite_tests::need_root;
@@ -121,6 +122,38 @@ fn a_umask_that_takes_the_owners_rights_hinders_no_copy() {
             let copied = fs::read(home.at(&format!("home/{target}/a/large"))).unwrap();
             assert!(copied == trees::noise(40_000));
         }
+    }
+}
+
+/// Checks that files which their owner may not write get other content and extended attributes.
+#[test]
+fn what_its_owner_may_not_write_is_made_equal_all_the_same() {
+    need_root!();
+    let home = Home::new();
+    for (path, content) in
+        [("s/f", "new content"), ("t/f", "old"), ("s/g", "same"), ("t/g", "same")]
+    {
+        home.file(&format!("home/{path}"), content.as_bytes(), 0o644);
+    }
+    let at = |path: &str| home.at(&format!("home/{path}"));
+    let xattr = ["-n", "user.extra", "-v", "1"];
+    for path in ["t/g", "t"] {
+        run(Command::new("setfattr").args(xattr).arg(at(path))).expect(0);
+    }
+    for (path, mode) in [("s/f", 0o444), ("t/f", 0o444), ("s/g", 0o400), ("t/g", 0o000)] {
+        fs::set_permissions(at(path), Permissions::from_mode(mode)).unwrap();
+    }
+    for path in ["s", "t"] {
+        fs::set_permissions(at(path), Permissions::from_mode(0o755)).unwrap();
+    }
+    home.run(2, "022", &["dsync", "-a", "-X", "--inplace", "s", "t"]).expect(0);
+    assert_eq!(fs::read(at("t/f")).unwrap(), b"new content");
+    for (path, mode) in [("t/f", 0o444), ("t/g", 0o400)] {
+        assert_eq!(fs::metadata(at(path)).unwrap().mode() & 0o777, mode, "{path}");
+    }
+    for path in ["t", "t/g"] {
+        let listed = run(Command::new("getfattr").arg(at(path))).expect(0);
+        assert_eq!(listed.stdout, "", "{path}");
     }
 }
 

@@ -4,7 +4,7 @@
 use super::env::Stage;
 use super::options::{ChangeTest, SyncOptions};
 use types::entry::{Kind, Metadata};
-use types::outcome::compare::Clue;
+use types::outcome::compare::{Clue, TimeRange};
 
 /// Metadata of both sides of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +98,11 @@ pub(super) fn decide(
 }
 
 /// Decides by the full metadata of both sides.
-pub(super) fn decide_existing(sides: &Sides, criteria: &SyncOptions) -> Existing {
+pub(super) fn decide_existing(sides: &Sides, criteria: &SyncOptions, range: TimeRange) -> Existing {
     let Sides { source, target } = sides;
     if source.is_same_file(target) {
         Existing::Nothing
-    } else if criteria.keeps_newer(source, target) {
+    } else if criteria.keeps_newer(&range.as_kept(source), &range.as_kept(target)) {
         Existing::Keep
     } else if source.kind != target.kind {
         Existing::Replace { directory: target.kind == Kind::Directory }
@@ -232,7 +232,7 @@ mod tests {
     fn a_closer_look_tells_the_source_itself_newer_files_and_other_kinds() {
         let update = SyncOptions { update: true, ..criteria() };
         let of = |source, target, criteria: &SyncOptions| {
-            decide_existing(&Sides { source, target }, criteria)
+            decide_existing(&Sides { source, target }, criteria, TimeRange::All)
         };
         let newer = entry(Kind::File, 2, 1);
         assert_eq!(of(file(1), file(1), &update), Existing::Nothing);
@@ -240,6 +240,12 @@ mod tests {
         assert_eq!(of(file(1), newer, &criteria()), Existing::Compare);
         assert_eq!(of(file(1), file(2), &update), Existing::Compare);
         assert_eq!(of(newer, file(1), &update), Existing::Compare);
+        let mut later = file(2);
+        later.mtime.nanoseconds = 5;
+        assert_eq!(of(file(1), later, &update), Existing::Keep);
+        let sides = Sides { source: file(1), target: later };
+        let second = decide_existing(&sides, &update, TimeRange::Seconds);
+        assert_eq!(second, Existing::Compare);
         let link = entry(Kind::Symlink, 2, 1);
         assert_eq!(of(file(1), link, &update), Existing::Replace { directory: false });
         let directory = entry(Kind::Directory, 2, 1);

@@ -12,7 +12,6 @@ use store::opening::Symlinks;
 use types::attributes::keep::Keep;
 use types::content::transfer::{Reflink, ReflinkWithoutHoles, Transfer};
 use types::entry::{Kind, Metadata, Time};
-use types::limits::CLOCKS_APART_MAX;
 use types::listed::change::RecordFormat;
 use types::listed::line::LineFormat;
 
@@ -161,11 +160,17 @@ pub struct GoingOn {
 }
 
 impl GoingOn {
-    /// True if that ctime may be of a change by the interrupted job, allowing for the clocks of all
-    /// nodes and servers.
-    pub fn is_since(&self, ctime: Time) -> bool {
-        let seconds = self.since.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());
+    /// True if that ctime may be of a change by the interrupted job, where clocks differ by `apart`
+    /// at most.
+    pub fn may_be_since(&self, ctime: Time, apart: Duration) -> bool {
+        let seconds = self.since.seconds.saturating_sub_unsigned(apart.as_secs());
         ctime >= Time { seconds, ..self.since }
+    }
+
+    /// True if that ctime is of a change by the interrupted job, or later.
+    pub fn is_since(&self, ctime: Time, apart: Duration) -> bool {
+        let seconds = self.since.seconds.saturating_add_unsigned(apart.as_secs());
+        self.is_new || ctime >= Time { seconds, ..self.since }
     }
 }
 

@@ -45,6 +45,10 @@ pub fn make(
         plan.refusals.push(conflict.to_string());
         return plan;
     }
+    if let Some(refusal) = refuse_to_follow(resolver, sources, options) {
+        plan.refusals.push(refusal);
+        return plan;
+    }
     let target = Given::new(target);
     let target_is = match (look_at_target(resolver, &target), target_was) {
         (Ok(_), Some(target_was)) => target_was,
@@ -67,6 +71,7 @@ pub fn make(
                 plan.add(placing);
             }
             Ok(_) => plan.failures.push(not_copied(source, Cause::Collides)),
+            Err(Unplaced::Excluded) => {}
             Err(Unplaced::Failure(failure)) => plan.failures.push(failure),
             Err(Unplaced::Refusal(why)) => plan.refuse(why.to_string()),
         }
@@ -78,6 +83,20 @@ pub fn make(
         plan.make_directories(resolver, options);
     }
     plan
+}
+
+/// Refuses to follow symbolic links that are objects: what they lead to is not looked up.
+pub(super) fn refuse_to_follow(
+    resolver: &StoreResolver,
+    sources: &[Vec<u8>],
+    options: &CopyOptions,
+) -> Option<String> {
+    let is_object = |source: &&Vec<u8>| resolver.is_object(Side::Source, source);
+    let source = sources.iter().find(is_object)?;
+    (options.symlinks == Symlinks::Follow).then(|| {
+        let shown = escaped(source);
+        format!("\"{shown}\": links in S3 are copied as links and not followed; leave out -L")
+    })
 }
 
 /// True if the target can only be a directory, even if it does not exist yet.
@@ -120,6 +139,8 @@ fn may_be_written(resolver: &StoreResolver, target: &[u8], error: &Error) -> boo
 }
 
 enum Unplaced {
+    /// The filters leave out the source, which goes into a directory under its own name.
+    Excluded,
     /// The source cannot be copied.
     Failure(Failure),
     /// The command is contradictory.
@@ -154,6 +175,9 @@ impl Placing {
             .map_err(Unplaced::Refusal)?;
         let keeps_name = target_path != target.path;
         let placing = Self { source: given, is_directory, keeps_name, target_path };
+        if keeps_name && !selection.admits_operand(placing.own_name(), is_directory) {
+            return Err(Unplaced::Excluded);
+        }
         match placing.overlap(resolver, &metadata, (selection, options)) {
             Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),
             None => Ok(placing),

@@ -13,6 +13,7 @@ use super::attribute_policy::{self, Plain, mode_alone};
 use super::context::Context;
 use super::decide::{Need, Sides};
 use super::large::LargeCopy;
+use super::options::GoingOn;
 use super::small::FileCopy;
 use super::verify::sum_staged;
 use crate::chunked::ChunkTask;
@@ -21,12 +22,12 @@ use crate::compare::options::Evidence;
 use crate::journal::{Journal, Unfinished};
 use crate::walk::dir_ref::DirRef;
 use crate::walk::{Visit, whole};
-use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile, Writers};
+use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile, Store, Writers};
 use types::content::crc64::Crc64;
 use types::content::etag::{PartHasher, PartedEtag};
 use types::entry::{Kind, Metadata, Time};
 use types::error::{At, Cause, Error, Side, SideError};
-use types::limits::{CLOCKS_APART_MAX, UNSYNCED_BYTES_MAX};
+use types::limits::{CLOCKS_APART_MAX, TICKS_APART_MAX, UNSYNCED_BYTES_MAX};
 use types::operand::staged_name::is_staged;
 use types::outcome::compare;
 use types::outcome::compare::Clue;
@@ -95,8 +96,9 @@ pub(super) fn stage_large(
 
 /// Returns whether the interrupted job that this one resumes has finished the file: the target has
 /// the size and modification time of the source, and a ctime after the start of that job. Where
-/// verification is requested, or the content is in doubt, it is compared. The file gets the
-/// attributes that have changed since, or that only this job preserves.
+/// verification is requested, the content is in doubt, or the file may be older than that job, as
+/// far as clocks tell, its content is compared. The file gets the attributes that have changed
+/// since, or that only this job preserves.
 pub(super) fn is_finished(
     entry: &Visit<'_>,
     target: &dyn Dir,
@@ -116,17 +118,27 @@ pub(super) fn is_finished(
         && old.known.contains(Fields::MTIME)
         && compare::clue(source, &old, None, cx.env.time_range(entry.dir_ref, [source, &old]))
             == Clue::Same
-        && going_on.is_since(old.ctime);
+        && going_on.may_be_since(old.ctime, clocks_apart(cx.env.target(entry.dir_ref)));
     if !is_same {
         return Ok(false);
     }
     // Size and times can be right and the content wrong: it was not synced when a node died, or the
     // source has changed since with its modification time set back.
-    let is_read = cx.env.verifier.is_some() || is_in_doubt(cx.env, entry.dir_ref, &sides);
+    let is_own = going_on.is_since(old.ctime, clocks_apart(cx.env.target(entry.dir_ref)));
+    let is_read =
+        !is_own || cx.env.verifier.is_some() || is_in_doubt(cx.env, entry.dir_ref, &sides);
     if is_read && !is_finished_content(entry, target, source.size_bytes, cx)? {
         return Ok(false);
     }
     complete(entry, target, &sides, cx)
+}
+
+/// Returns the largest difference between the clock by which a job noted its start and the one by
+/// which a target stamps changes.
+fn clocks_apart(target: &dyn Store) -> Duration {
+    let capabilities = target.capabilities();
+    let is_of_this_node = capabilities.clock_behind.is_zero() && !capabilities.holds_objects();
+    if is_of_this_node { TICKS_APART_MAX } else { CLOCKS_APART_MAX }
 }
 
 /// Returns whether the file of the target has the content of the source.
@@ -197,7 +209,8 @@ pub(super) fn is_in_doubt(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> boo
 /// back. Every change to an object stores it anew; an object without a known time of storage is
 /// always in doubt.
 fn is_source_later(env: &Env<'_>, dir_ref: &DirRef, Sides { source, target }: &Sides) -> bool {
-    if !env.options.going_on.is_some_and(|it| it.is_since(target.ctime)) {
+    let may_be_since = |it: GoingOn| it.may_be_since(target.ctime, CLOCKS_APART_MAX);
+    if !env.options.going_on.is_some_and(may_be_since) {
         return false;
     }
     if env.root(dir_ref).source.holds_objects() && source.ctime.seconds == 0 {

@@ -126,7 +126,8 @@ impl CopyJob<'_> {
         let Sides { source, target } = sides;
         cx.reason = Reason::of(source, Some(target));
         cx.preserved = Preserved::ALL;
-        match decide_existing(sides, criteria) {
+        let range = cx.env.time_range(entry.dir_ref, [&sides.source, &sides.target]);
+        match decide_existing(sides, criteria, range) {
             Existing::Nothing => {
                 // The removal of the source would be that of the target.
                 cx.stays(entry.dir_ref);

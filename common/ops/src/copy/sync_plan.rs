@@ -27,6 +27,10 @@ pub fn make(
         plan.refusals.push(conflict.to_string());
         return plan;
     }
+    if let Some(refusal) = plan::refuse_to_follow(resolver, &[source.to_vec()], options) {
+        plan.refusals.push(refusal);
+        return plan;
+    }
     let looked = resolver.look(Side::Source, source, Symlinks::Follow);
     if is_single(resolver, source, &looked) {
         return plan::make(resolver, &[source.to_vec()], target, None, (options, selection));

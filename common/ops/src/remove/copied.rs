@@ -3,13 +3,10 @@
 //! An entry is inspected right before it is removed, through the handle of its directory, and stays
 //! unless it is what was read.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::directories::Opened;
-use super::waiting::QueuedObject;
-use super::{RemoveJob, Stamp};
+use super::{RemoveJob, Stamp, unless_replaced};
 use crate::walk::account::Gathered;
 use crate::walk::dir_ref::DirRef;
 use crate::walk::packed::{Block, Packed};
@@ -17,7 +14,6 @@ use sched::context::TaskContext;
 use sched::job::Job;
 use types::entry::{Kind, Metadata, Version};
 use types::error::{Cause, Op, Result};
-use types::limits::S3_DELETE_KEYS_MAX;
 use types::outcome::event::Event;
 use types::path::{RelPath, parent};
 
@@ -40,12 +36,9 @@ impl Copied {
         self.version.identity.inode
     }
 
-    /// True if the entry is still what was read. An object is identified by its key and ETag.
-    fn is_unchanged(&self, now: &Metadata, is_object: bool) -> bool {
+    /// True if the entry is still what was read.
+    fn is_unchanged(&self, now: &Metadata) -> bool {
         let Version { identity, ctime } = self.version;
-        if is_object {
-            return now.inode == identity.inode;
-        }
         // The removal of another hard link of the file changes the ctime, too.
         let has_fewer_links = now.links < self.links;
         now.kind == self.kind
@@ -53,9 +46,6 @@ impl Copied {
             && (now.ctime == ctime || has_fewer_links)
     }
 }
-
-/// Objects of one root that are removed together.
-type Objects = BTreeMap<u32, Vec<QueuedObject>>;
 
 impl RemoveJob<'_> {
     /// Records a directory that was copied.
@@ -87,40 +77,32 @@ impl RemoveJob<'_> {
         worker: &mut Gathered,
         context: &TaskContext<'_, J>,
     ) {
-        let (mut opened, mut objects) = (None, Objects::new());
+        let mut opened = None;
         for ((root, below), copied) in blocks.iter().flat_map(Block::iter) {
-            let entry = ((root, &below[..]), copied);
-            let removed = self.remove_unchanged(entry, &mut opened, &mut objects, worker, context);
-            if let Err(error) = removed {
-                self.fail((root, &below), error, worker, context);
-            }
-        }
-        for (root, objects) in objects {
-            for request in objects.chunks(S3_DELETE_KEYS_MAX) {
-                self.remove_objects(root, request, worker, context);
+            match self.remove_unchanged((root, &below), copied, &mut opened) {
+                Ok(()) => self.removed((root, &below), copied.kind, worker, context),
+                Err(error) => self.fail((root, &below), error, worker, context),
             }
         }
     }
 
-    fn remove_unchanged<J: Job<Event = Event>>(
+    /// Removes an entry. An object is identified by its key and ETag, of which its inode number is
+    /// a hash.
+    fn remove_unchanged(
         &self,
-        ((root, below), copied): ((u32, &[u8]), Copied),
+        (root, below): (u32, &[u8]),
+        copied: Copied,
         opened: &mut Opened,
-        objects: &mut Objects,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, J>,
     ) -> Result<()> {
         let path = RelPath::checked(below).ok_or(Op::Remove.errno(libc::EINVAL))?;
         let (dir, name) = self.parent(root, &path, opened)?;
-        let is_object = self.root(root).store.holds_objects();
-        if !copied.is_unchanged(&dir.stat(&name)?, is_object) {
+        if self.root(root).store.holds_objects() {
+            return dir.remove_unchanged(&name, copied.kind, copied.inode());
+        }
+        if !copied.is_unchanged(&dir.stat(&name)?) {
             return Err(Op::Remove.failed(Cause::Changed));
         }
-        let Some(keys) = dir.keys_of(Some((&name, copied.kind)))? else {
-            return self.unlink((&*dir, &name), (root, below), copied.kind, worker, context);
-        };
-        objects.entry(root).or_default().extend(QueuedObject::all_of(below, copied.kind, keys));
-        Ok(())
+        dir.remove(&name, copied.kind).map_err(unless_replaced)
     }
 }
 
@@ -152,7 +134,7 @@ mod tests {
         let copied = Copied::of(&read);
         let unlinked = Metadata { links: 1, ctime: later, ..read };
         for same in [read, Metadata { atime: later, device: 2, ..read }, unlinked] {
-            assert!(copied.is_unchanged(&same, false), "{same:?}");
+            assert!(copied.is_unchanged(&same), "{same:?}");
         }
         for other in [
             Metadata { ctime: later, ..read },
@@ -162,9 +144,7 @@ mod tests {
             Metadata { inode: 8, ..read },
             Metadata { kind: Kind::Symlink, ..read },
         ] {
-            assert!(!copied.is_unchanged(&other, false), "{other:?}");
+            assert!(!copied.is_unchanged(&other), "{other:?}");
         }
-        assert!(copied.is_unchanged(&Metadata { mtime: later, ctime: later, ..read }, true));
-        assert!(!copied.is_unchanged(&Metadata { inode: 8, ..read }, true));
     }
 }

@@ -273,7 +273,8 @@ impl RemoveRoot {
 }
 
 fn is_no_directory(error: &Error) -> bool {
-    error.cause.is_vanished() || error.cause == Cause::System(libc::ENOTDIR)
+    error.cause.is_vanished()
+        || matches!(error.cause, Cause::System(libc::ENOTDIR) | Cause::Wildcard)
 }
 
 /// Returns how to open a directory through which entries are reached.

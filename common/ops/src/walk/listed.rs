@@ -20,7 +20,7 @@ use sched::job::Job;
 use store::Store;
 use types::entry::{Metadata, Time};
 use types::error::{Cause, Error, Op, Side, SideError};
-use types::limits::{CLOCK_TICK, CLOCK_TICK_COARSE};
+use types::limits::{CLOCK_TICK, CLOCK_TICK_COARSE, CLOCKS_APART_MAX};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::path::{self, RelPath};
@@ -39,7 +39,9 @@ impl Look {
     fn of(metadata: &Metadata, now: Time) -> Self {
         let mut hasher = DefaultHasher::new();
         (metadata.mtime, metadata.ctime).hash(&mut hasher);
-        let is_recent = metadata.ctime.plus(tick_of(metadata.ctime)) >= now;
+        // A time far in the future is from no clock; a change would replace it.
+        let is_recent = metadata.ctime.plus(tick_of(metadata.ctime)) >= now
+            && metadata.ctime <= now.plus(CLOCKS_APART_MAX);
         Self { inode: metadata.inode, stamp: hasher.finish(), is_recent }
     }
 }

@@ -43,6 +43,7 @@ pub struct OwnThings {
 /// | --- | --- | --- |
 /// | a name was listed | Is it visited? Filters by path, and what belongs to jobs, decide. | [`admits_name`](Self::admits_name) |
 /// | names of two trees are compared | Do the filters by path select it, with its type here? | [`is_chosen`](Self::is_chosen) |
+/// | the operator has named a tree or an entry | Do the filters by path select it? | [`admits_operand`](Self::admits_operand) |
 /// | a path comes from a list, a key or a mount table | Do they select it and all directories above it? | [`admits_below`](Self::admits_below) |
 /// | an entry was inspected | Does its metadata select it? | [`admits`](Self::admits) |
 /// | an entry comes from a list, with metadata | Do its path and metadata select it? | [`admits_record`](Self::admits_record) |
@@ -167,6 +168,12 @@ impl Selection {
         };
         let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
         self.filter.admits_path(&below, is_directory)
+    }
+
+    /// Returns whether the filters by path select an entry that the operator has named
+    /// ([`Filter::admits_operand`]).
+    pub fn admits_operand(&self, name: &[u8], is_directory: bool) -> bool {
+        self.filter.admits_operand(name, is_directory)
     }
 
     /// Returns whether any filter by path is set.

@@ -70,6 +70,8 @@ pub struct ServiceCapabilities {
     hides_uploads: AtomicBool,
     /// True if the service refuses to delete many objects with one request.
     deletes_singly: AtomicBool,
+    /// True if the service refuses a condition for deleting an object.
+    deletes_unconditionally: AtomicBool,
     /// True if the service keeps backslashes in keys.
     pub backslashes: OnceLock<bool>,
     /// True if the service keeps the metadata of directory markers.
@@ -86,6 +88,7 @@ impl ServiceCapabilities {
             first: Mutex::default(),
             hides_uploads: AtomicBool::new(false),
             deletes_singly: AtomicBool::new(false),
+            deletes_unconditionally: AtomicBool::new(false),
             backslashes: OnceLock::new(),
             marker_metadata: OnceLock::new(),
         }
@@ -136,6 +139,16 @@ impl ServiceCapabilities {
                 "the S3 service refuses DeleteObjects; each object has a request of its own"
             );
         }
+    }
+
+    /// Returns whether the service may compare an ETag before it deletes an object.
+    pub fn deletes_conditionally(&self) -> bool {
+        !self.deletes_unconditionally.load(Ordering::Relaxed)
+    }
+
+    /// Records that the service refuses a condition for deleting an object.
+    pub fn deletes_unconditionally(&self) {
+        self.deletes_unconditionally.store(true, Ordering::Relaxed);
     }
 
     /// Returns the best check that is not known to fail.

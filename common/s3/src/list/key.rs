@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use types::object::metadata::RCLONE_LINK_SUFFIX;
 use types::path::RelPath;
 pub use types::service::InvalidKey;
 
@@ -122,6 +123,27 @@ fn push_bytes(key: &mut String, bytes: &[u8]) {
     for byte in bytes {
         let _ = write!(key, "{QUOTE}{byte:02X}");
     }
+}
+
+/// Returns the prefix of keys that a path in a bucket stands for: it is spelled as keys are, but
+/// for components that are not UTF-8, which are names.
+pub fn prefix_of_path(path: &[u8]) -> String {
+    let component = |bytes| match std::str::from_utf8(bytes) {
+        Ok(key) => Cow::Borrowed(key),
+        Err(_) => key_of_name(bytes),
+    };
+    path.split(|byte| *byte == b'/').map(component).collect::<Vec<_>>().join("/")
+}
+
+/// Returns whether the last component of a path in a bucket is the name of an entry, and not the
+/// key of one that has another name: the key made from that spelling would be yet another one.
+pub fn ends_in_name(path: &[u8]) -> bool {
+    let component = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let Ok(component) = std::str::from_utf8(component) else { return true };
+    let name = name_of_key(component);
+    let is_escaped = *name != *component.as_bytes() && key_of_name(&name) == component;
+    let link = component.strip_suffix(RCLONE_LINK_SUFFIX);
+    !is_escaped && link.is_none_or(str::is_empty)
 }
 
 /// Decodes a component of a key to bytes, without validating them: the result may be empty, `..`,

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use crate::client::fault::is_refusal;
 use crate::client::fault::of_code;
 use crate::client::service::Proven;
-use crate::read::object::Bucket;
+use crate::read::object::{Bucket, condition};
 use types::error::{Cause, Error, Op, Result};
 use types::limits::S3_DELETE_KEYS_MAX;
 use types::service::{Details, ServiceFault};
@@ -20,11 +20,35 @@ type Failures = Vec<(usize, Error)>;
 impl Bucket {
     /// Removes an object, which need not exist.
     pub(crate) fn remove(&self, key: &str) -> Result<()> {
+        self.remove_where(key, None)
+    }
+
+    /// Removes an object that has that ETag: the service compares it, unless it is known not to.
+    ///
+    /// # Errors
+    /// `Changed` if the object has another ETag.
+    pub(crate) fn remove_version(&self, key: &str, etag: &str) -> Result<()> {
+        let capabilities = &self.service.capabilities;
+        let condition = condition(etag).filter(|_| capabilities.deletes_conditionally());
+        let is_conditional = condition.is_some();
+        match self.remove_where(key, condition) {
+            // The service may not implement the condition: without it the request shows that.
+            Err(error) if is_conditional && is_unimplemented(&error) => {
+                self.remove_where(key, None)?;
+                capabilities.deletes_unconditionally();
+                Ok(())
+            }
+            removed => removed,
+        }
+    }
+
+    fn remove_where(&self, key: &str, if_match: Option<String>) -> Result<()> {
         self.service.call(Op::Remove, |client| {
             client
                 .delete_object()
                 .bucket(&self.name)
                 .key(key)
+                .set_if_match(if_match)
                 .set_request_payer(self.payer())
                 .send()
         })?;
@@ -96,6 +120,11 @@ impl Bucket {
         };
         self.service.call_proven(Op::Remove, request, |answer| told(&answer, keys, numbers))
     }
+}
+
+/// Returns whether an error may mean that the service does not implement a condition.
+fn is_unimplemented(error: &Error) -> bool {
+    is_refusal(error.cause) || error.cause == Cause::Service(ServiceFault::Status(501))
 }
 
 /// Cause with which the service refuses a request that the account has no permission for.

@@ -236,6 +236,14 @@ impl TimeRange {
         if source == Self::Seconds { source } else { self }
     }
 
+    /// Returns the metadata of an entry as it is where times have this range: one side may have
+    /// fractions of a second that the other one has lost.
+    #[must_use]
+    pub fn as_kept(self, entry: &Metadata) -> Metadata {
+        let nanoseconds = if self == Self::Seconds { 0 } else { entry.mtime.nanoseconds };
+        Metadata { mtime: Time { nanoseconds, ..entry.mtime }, ..*entry }
+    }
+
     /// Returns the granularity of an entry's timestamps in nanoseconds. A time may look coarse by
     /// chance, so it counts only where the type of the file system does not tell the granularity.
     fn step_ns(self, entry: &Metadata) -> u32 {

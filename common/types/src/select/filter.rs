@@ -98,6 +98,8 @@ pub struct Filter {
 struct CompiledRule {
     verdict: Verdict,
     directories_only: bool,
+    /// True if every name matches, as with `*`.
+    matches_any: bool,
 }
 
 /// Reason why a filter would select nothing, or cannot be compiled.
@@ -195,6 +197,19 @@ impl Filter {
         }
     }
 
+    /// Returns true where an entry that the operator has named is included, by its own name. Rules
+    /// that match every name are about what is in a directory, not about which one is named.
+    pub fn admits_operand(&self, name: &[u8], is_directory: bool) -> bool {
+        let matching = self.globs.matches_candidate(&Candidate::from_bytes(name));
+        let mut matching = matching.into_iter().map(|index| self.rules[index]);
+        let counts =
+            |rule: &CompiledRule| !rule.matches_any && (is_directory || !rule.directories_only);
+        match matching.find(counts) {
+            Some(rule) => rule.verdict == Verdict::Include,
+            None => is_directory || !self.includes_only,
+        }
+    }
+
     /// Returns true where a path below the root, which may be the empty one of the root, has more
     /// components than are included.
     fn is_too_deep(&self, path: &[u8]) -> bool {
@@ -246,7 +261,8 @@ fn compile(rules: &[Rule]) -> Result<(GlobSet, Vec<CompiledRule>), FilterError> 
         let pattern = Pattern::parse(&rule.pattern)?;
         let directories_only = pattern.directories_only;
         globs.add(pattern.glob);
-        compiled.push(CompiledRule { verdict: rule.verdict, directories_only });
+        let matches_any = rule.pattern.iter().all(|byte| matches!(byte, b'*' | b'/'));
+        compiled.push(CompiledRule { verdict: rule.verdict, directories_only, matches_any });
     }
     Ok((globs.build().map_err(FilterError::Together)?, compiled))
 }
@@ -380,6 +396,19 @@ mod tests {
         assert!(none.admits_path(b"", false));
         assert!(!none.admits_path(b"a\xff/\xfe", false));
         assert!(!filter(&[Rule::exclude("*.c")]).admits_path(b"\xff/\xfe.c", false));
+    }
+
+    #[test]
+    fn what_is_named_is_left_out_by_its_name_alone() {
+        let filter = filter(&[Rule::include("*.c"), Rule::exclude("keep/"), Rule::exclude("*")]);
+        for (name, is_directory, admitted) in [
+            ("keep", true, false),
+            ("keep", false, true),
+            ("keep.c", true, true),
+            ("tree", true, true),
+        ] {
+            assert_eq!(filter.admits_operand(name.as_bytes(), is_directory), admitted, "{name}");
+        }
     }
 
     #[test]
