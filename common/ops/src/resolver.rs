@@ -77,6 +77,8 @@ pub struct StoreResolver {
     looked_at: Mutex<BTreeMap<Vec<u8>, (u64, u64)>>,
     /// True if opened trees discard changes.
     discards_changes: bool,
+    /// True if nothing is created to find out whether two paths lead to one tree.
+    makes_no_probes: bool,
     /// True if all trees that were opened are in memory; `None` before one was.
     are_in_memory: Mutex<Option<bool>>,
     /// The containers that this rank has mounted for this job only.
@@ -272,6 +274,12 @@ impl StoreResolver {
         Self { discards_changes, ..self }
     }
 
+    /// Creates nothing, for a dry run, to find out whether two paths lead to one tree.
+    #[must_use]
+    pub fn without_probes(self, makes_no_probes: bool) -> Self {
+        Self { makes_no_probes, ..self }
+    }
+
     /// Returns whether opened trees discard changes.
     pub fn discards_changes(&self) -> bool {
         self.discards_changes
@@ -412,7 +420,8 @@ impl StoreResolver {
                 Err(Op::List.errno(libc::ENOTDIR))
             }
             Err(error) if error.cause.is_vanished() && side == Side::Source => {
-                store.look_at_link().map_err(|_| match has_wildcard(&location.prefix) {
+                let link = (!location.means_contents).then(|| store.look_at_link());
+                link.and_then(Result::ok).ok_or(match has_wildcard(&location.prefix) {
                     true => Op::Stat.failed(Cause::Wildcard),
                     false => error,
                 })
@@ -451,6 +460,12 @@ impl StoreResolver {
     /// Returns whether a path leads into a service.
     pub fn is_object(&self, side: Side, path: &[u8]) -> bool {
         self.objects(side, path).is_some()
+    }
+
+    /// Returns whether a path is a whole bucket.
+    pub fn is_bucket(&self, side: Side, path: &[u8]) -> bool {
+        let objects = self.objects(side, path);
+        objects.is_some_and(|(_, at)| path::without_end_slashes(&at.prefix).is_empty())
     }
 
     /// Returns whether any location is on another host.

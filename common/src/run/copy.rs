@@ -136,6 +136,9 @@ fn prepare(
         plan.roots.clear();
     } else if plan.roots.is_empty() {
         plan.failures.iter().for_each(|failure| reporter.refuse(reporter.words(failure)));
+        if plan.failures.is_empty() {
+            reporter.warn("the filters leave out every SOURCE; nothing is copied");
+        }
     } else {
         header(session, &plan, &options, journal.as_ref(), args, reporter);
         if options.dry_run && options.keep == Keep::default() {

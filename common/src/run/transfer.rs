@@ -131,6 +131,7 @@ fn course<T: Transfer>(
     let is_one = selection.is_one_file_system();
     let mut opened = named::open(session, named_in(request), &mut reporter)?;
     let resolver = find_stores(session, (&request.places(), is_one), args, &mut reporter)?;
+    let resolver = resolver.without_probes(request.wishes().options.dry_run);
     let mut found = None;
     let prepared = is_root.then(|| {
         let mut prepared = request.prepare(session, (&resolver, &selection), args, &mut reporter);
@@ -196,12 +197,17 @@ fn course<T: Transfer>(
     Ok(ending.conclude(session, (tally, counters), args, &mut reporter))
 }
 
-/// Returns the exit code of a plan without anything to do, as an error.
+/// Returns the exit code of a plan without anything to do, as an error: filters may have left out
+/// all sources.
 fn check_has_roots(plan: &CopyPlan) -> Result<(), Exit> {
-    match (plan.roots.is_empty(), plan.refusals.is_empty()) {
-        (false, _) => Ok(()),
-        (true, true) => Err(Exit::Unusable),
-        (true, false) => Err(Exit::Usage),
+    if !plan.roots.is_empty() {
+        Ok(())
+    } else if !plan.refusals.is_empty() {
+        Err(Exit::Usage)
+    } else if !plan.failures.is_empty() {
+        Err(Exit::Unusable)
+    } else {
+        Err(Exit::Ok)
     }
 }
 

@@ -270,8 +270,8 @@ seam_trait! {
             None
         }
 
-        /// Removes an entry that is no directory, unless it has another inode number now: `Changed`.
-        /// Nothing comes in between where the storage can do that.
+        /// Removes an entry that is no directory, or fails with `Changed` where it has another
+        /// inode number now. Nothing comes in between where the storage can do that.
         fn remove_unchanged(&self, name: &Name, kind: Kind, inode: u64) -> Result<()> {
             if self.stat(name)?.inode != inode {
                 return Err(Op::Remove.failed(Cause::Changed));

@@ -211,8 +211,8 @@ pub const AT_REST_TIME: Duration = Duration::from_secs(2);
 pub const AT_REST_ATTEMPTS_MAX: u32 = 4;
 /// Largest plausible difference between the clocks of a node and of a file server.
 pub const CLOCKS_APART_MAX: Duration = Duration::from_mins(10);
-/// The same for the clock of a node and the timestamps of its own file systems, which are from a
-/// clock that advances by ticks.
+/// Largest difference between the clock of a node and the timestamps of its own file systems, which
+/// are from a clock that advances by ticks.
 pub const TICKS_APART_MAX: Duration = Duration::from_secs(1);
 
 /// Number of times that a journal is created again where another job, which was done with it, has

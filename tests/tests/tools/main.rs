@@ -49,6 +49,7 @@ mod object_compare;
 mod object_directories;
 mod object_faults;
 mod object_keys;
+mod object_locations;
 mod object_metadata;
 mod object_moves;
 mod object_ranges;

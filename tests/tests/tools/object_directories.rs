@@ -98,6 +98,28 @@ fn without_markers_there_are_no_directories_and_that_is_said() {
     assert_eq!(compared.summary()["totals"]["compared"]["directories_not_compared"], 1);
 }
 
+/// Checks that directories of which a bucket has objects, and no markers, get markers where their
+/// attributes are to be preserved, once.
+#[test]
+fn directories_that_are_implied_by_keys_get_markers() {
+    let (work, server) = (Sandbox::new(), served(Behaviour::default()));
+    trees::write(&work.at("s/d/e/f"), b"content");
+    fs::set_permissions(work.at("s/d"), Permissions::from_mode(0o700)).unwrap();
+    let source = work.at("s").display().to_string();
+    go(&server, 1, &["dsync", &source, "s3://data/t"]).expect(0);
+    assert_eq!(server.keys_of(BUCKET), ["t/d/e/f"]);
+    for set in [2, 0] {
+        let ended = go(&server, 2, &["dsync", "-a", "--json", &source, "s3://data/t"]).expect(0);
+        assert_eq!(ended.summary()["totals"]["synced"]["attributes_set"], set, "{ended:?}");
+        assert_eq!(server.keys_of(BUCKET), ["t/d/", "t/d/e/", "t/d/e/f"]);
+    }
+    // A whole bucket goes into a directory under its own name.
+    fs::create_dir(work.at("into")).unwrap();
+    go(&server, 2, &["dcp", "-a", "s3://data", text(&work.at("into"))]).expect(0);
+    let copied = fs::metadata(work.at("into/data/t/d")).unwrap();
+    assert_eq!(copied.permissions().mode() & 0o777, 0o700);
+}
+
 /// Checks a tree without files, of which a bucket contains nothing: the two are not different for
 /// that; but no key begins with a misspelt prefix either.
 #[test]

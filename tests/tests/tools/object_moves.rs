@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -119,6 +119,24 @@ fn objects_that_are_stored_anew_while_others_are_removed_stay() {
         let left = server.keys_of(BUCKET);
         assert!(keys[..5].iter().all(|key| left.contains(key)), "{left:?}");
     }
+}
+
+/// Checks that the mode of a file goes to an object that has the same content and time, and no
+/// mode, before the file is removed.
+#[test]
+fn a_move_onto_an_equal_object_loses_no_attributes() {
+    let work = Sandbox::new();
+    let server = served(Behaviour::default());
+    let (file, target) = (work.at("s/f"), work.at("back"));
+    trees::write(&file, b"content");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let times = "--preserve=timestamps";
+    go(&server, 1, &["dcp", times, text(&file), "s3://data/t/f"]).expect(0);
+    let source = work.at("s").join("").display().to_string();
+    go(&server, 1, &["dcp", "-p", "-u", "--remove-source", &source, "s3://data/t"]).expect(0);
+    assert!(!file.exists());
+    go(&server, 1, &["dcp", "-p", "s3://data/t/f", text(&target)]).expect(0);
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

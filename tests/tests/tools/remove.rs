@@ -56,6 +56,8 @@ fn a_directory_that_is_named_is_excluded_by_its_name() {
         run(tool(2, "drm").args(["--exclude", pattern]).args(all)).expect(0);
         let stays = ["gone", "gone/keep", "gone/keep/inner", "keep", "keep/inner"];
         assert_eq!(below(work.path()), names(&stays), "{pattern}");
+        run(tool(1, "drm").args(["--exclude", pattern]).arg(work.at("keep"))).expect(0);
+        assert!(work.at("keep/inner").exists(), "{pattern}");
         // A pattern that matches all names is about what is in the directory.
         let inner = ["--include=inner", "--exclude=*"];
         run(tool(1, "drm").args(inner).arg(work.at("keep"))).expect(0);

@@ -202,3 +202,22 @@ fn times_are_compared_in_seconds_and_a_directory_from_the_future_is_listed_once(
     assert_eq!(fs::read(target.join("f")).unwrap(), b"new and longer");
     go(&shell, "dwalk", &[&from]).expect(0);
 }
+
+#[test]
+fn a_dry_run_leaves_the_server_as_it_is() {
+    need!(has_server(), "sftp-server");
+    let work = Sandbox::new();
+    let shell = server(&work, "");
+    let (source, target) = (work.source(), work.target());
+    trees::write(&source.join("f"), b"content");
+    fs::create_dir(&target).unwrap();
+    let (here, at_host) = (source.display().to_string(), there(&target));
+    let seen = || {
+        let found = fs::metadata(&target).unwrap();
+        (found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec())
+    };
+    let before = seen();
+    go(&shell, "dcp", &["-n", &here, &at_host]).expect(0);
+    go(&shell, "dsync", &["-n", "-D", &here, &at_host]).expect(0);
+    assert_eq!(seen(), before);
+}

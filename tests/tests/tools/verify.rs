@@ -200,6 +200,10 @@ fn what_a_named_link_was_copied_as_is_what_is_compared() {
     std::os::unix::fs::symlink("contents", &link).unwrap();
     let mut dcp = tool(2, "dcp");
     dcp.args(["-p", "--verify=all", "--exclude=link"]).args([source.join("link"), target.clone()]);
+    let ended = run(&mut dcp).expect(0);
+    assert!(ended.stderr.contains("leave out every SOURCE"), "{ended:?}");
+    let mut dcp = tool(2, "dcp");
+    dcp.args(["-p", "--verify=all", "--exclude=x"]).args([source.join("link"), target.clone()]);
     assert_ne!(run(&mut dcp).code, Some(3));
 }
 

@@ -139,6 +139,9 @@ pub(super) fn differing_xattrs(
     compare::xattrs(of_source.as_ref(), settable(of_target).as_ref(), filter)
 }
 
+/// Attributes that an object need not have.
+const STORED_WITH_OBJECTS: [Fields; 4] = [Fields::PERM, Fields::UID, Fields::GID, Fields::MTIME];
+
 /// Returns the attributes that differ and that this user can set. A user who may not change owners
 /// is told so, and the tool does not try again in every run.
 pub(super) fn differing_attributes(
@@ -159,8 +162,16 @@ pub(super) fn differing_attributes(
     let lost_bit = if may_keep_group_bit { 0 } else { 0o2000 };
     let kept = |metadata: &Metadata| Metadata { mode: metadata.mode & !lost_bit, ..*metadata };
     let (source, target) = (&kept(source), &kept(target));
-    // The owner of an object may be unknown; one that the operator gives is set nonetheless.
-    let unknown = compare::unknown(source, target, cx.env.options.keep.given());
+    // The owner of an object may be unknown; one that the operator gives is set nonetheless, and so
+    // is everything that a move would lose with the source.
+    let asked = match cx.env.moving {
+        Some(_) => {
+            let stored: Fields = STORED_WITH_OBJECTS.into_iter().collect();
+            wanted.intersection(stored).intersection(source.known)
+        }
+        None => cx.env.options.keep.given(),
+    };
+    let unknown = compare::unknown(source, target, asked);
     let unknown = if target.kind == Kind::Directory { Fields::NONE } else { unknown };
     let differing = compare::attributes(source, target, wanted, range).union(unknown);
     if cx.env.options.user.changes_owners || !differing.intersects(Fields::UID.union(Fields::GID)) {

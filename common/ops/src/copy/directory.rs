@@ -190,6 +190,9 @@ impl Directories {
         let sides = Sides { source: *source, target };
         let range = cx.env.time_range(dir_ref, [source, &target]);
         let mut differing = attributes::differing_attributes(&sides, plain, range, cx);
+        if !dir_ref.path().is_root() && is_without_marker(cx.env, dir_ref, &target) {
+            differing.insert(cx.env.options.keep.fields());
+        }
         if wanted.xattrs.is_some() {
             differing.insert(match dir.xattrs(None) {
                 Ok(at_target) => {
@@ -234,6 +237,12 @@ impl Directories {
         })?;
         Ok((dir, widened_from))
     }
+}
+
+/// Returns whether a directory of objects has no object of its own that could have its attributes:
+/// only such an object has a time at which it was stored.
+fn is_without_marker(env: &Env<'_>, dir_ref: &DirRef, target: &Metadata) -> bool {
+    env.target(dir_ref).holds_objects() && target.ctime.seconds == 0
 }
 
 /// Notes that a directory is new, and returns the attributes that it gets at the end.

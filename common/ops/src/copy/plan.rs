@@ -173,7 +173,8 @@ impl Placing {
         let is_directory = metadata.kind == Kind::Directory;
         let target_path = place_sources(&given, is_directory, target, target_is, sources)
             .map_err(Unplaced::Refusal)?;
-        let keeps_name = target_path != target.path;
+        // A whole bucket is in no directory from which it could be taken by its name.
+        let keeps_name = target_path != target.path && !resolver.is_bucket(Side::Source, source);
         let placing = Self { source: given, is_directory, keeps_name, target_path };
         if keeps_name && !selection.admits_operand(placing.own_name(), is_directory) {
             return Err(Unplaced::Excluded);

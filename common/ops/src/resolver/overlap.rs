@@ -39,7 +39,7 @@ impl StoreResolver {
     pub fn overlap_elsewhere(&self, source: &[u8], kind: Kind, target: &[u8]) -> Option<Cause> {
         match (self.objects(Side::Source, source), self.objects(Side::Target, target)) {
             (Some((source, _)), Some((target, _))) => {
-                return target.overlap_with(&source, kind, self.discards_changes);
+                return target.overlap_with(&source, kind, self.makes_no_probes);
             }
             (None, None) => {}
             _ => return None,

@@ -23,7 +23,7 @@ impl StoreResolver {
         kind: Kind,
         to: &Spot<'_>,
     ) -> Option<Cause> {
-        if self.discards_changes {
+        if self.makes_no_probes {
             return None;
         }
         let given = Given::local(&from.path);

@@ -268,7 +268,7 @@ mod tests {
             assert_eq!(max, limits::S3_ATTEMPTS_MAX + count);
         }
         // The service answers others, so this attempt counts.
-        assert_eq!(tries.max_after(silence(8, false), false), limits::S3_ATTEMPTS_MAX + 51);
+        assert_eq!(tries.max_after(silence(8, false), false), limits::S3_ATTEMPTS_MAX + 50);
         assert_eq!(tries.max_after(silence(8, true), false), 1);
     }
 

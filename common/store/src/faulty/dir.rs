@@ -205,6 +205,11 @@ impl DirDecorator for FaultyDir {
         self.inner.set_entry_attributes(name, kind, attributes)
     }
 
+    fn remove_unchanged(&self, name: &Name, kind: Kind, inode: u64) -> Result<()> {
+        self.strike(Op::Remove, name)?;
+        self.inner.remove_unchanged(name, kind, inode)
+    }
+
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
         self.strike(Op::Remove, name)?;
         self.inner.remove(name, kind)

@@ -140,6 +140,8 @@ fn call_all_of_dir(dir: &dyn Dir) {
     let _ = dir.abort_unrecorded_uploads(name, Time::now());
     let _ = dir.link_from(&*other, c"file");
     let _ = dir.hard_link(&NewHardLink { dir: &*other, of: c"file", staged, name });
+    let _ = dir.remove_unchanged(name, Kind::File, 0);
+    let _ = dir.has_other_names(name, &metadata);
     let _ = dir.keys_of(None);
     let _ = dir.sync();
     let _ = dir.as_fd();
@@ -308,6 +310,7 @@ fn a_dry_run_forwards_everything_but_what_changes_something() {
         "set_attributes",
         "set_entry_attributes",
         "remove",
+        "remove_unchanged",
         "make_special",
         "resume_staged",
         "abort_upload",
