@@ -120,6 +120,15 @@ fn select(
     Selection::new(&options).ok()
 }
 
+/// Says how many of the paths on the command line the filters leave out.
+fn left_out(count: usize, reporter: &mut Reporter) {
+    match count {
+        0 => {}
+        1 => reporter.warn("the filters leave out one of the named paths"),
+        _ => reporter.warn(&format!("the filters leave out {count} of the named paths")),
+    }
+}
+
 /// Rank 0 finds out how the services among these places are reached.
 ///
 /// # Errors

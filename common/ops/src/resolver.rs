@@ -405,7 +405,7 @@ impl StoreResolver {
         };
         let looked = store.look();
         let is_directory = looked.as_ref().is_ok_and(|it| it.kind == Kind::Directory);
-        if !is_directory && !s3::ends_in_name(&location.prefix) {
+        if !is_directory && !self.ends_in_name(side, path) {
             return Err(Op::Stat.failed(Cause::Key(InvalidKey::NotTheName)));
         }
         match looked {
@@ -421,9 +421,10 @@ impl StoreResolver {
             }
             Err(error) if error.cause.is_vanished() && side == Side::Source => {
                 let link = (!location.means_contents).then(|| store.look_at_link());
-                link.and_then(Result::ok).ok_or(match has_wildcard(&location.prefix) {
-                    true => Op::Stat.failed(Cause::Wildcard),
-                    false => error,
+                link.and_then(Result::ok).ok_or(if has_wildcard(&location.prefix) {
+                    Op::Stat.failed(Cause::Wildcard)
+                } else {
+                    error
                 })
             }
             looked => looked,
@@ -460,6 +461,11 @@ impl StoreResolver {
     /// Returns whether a path leads into a service.
     pub fn is_object(&self, side: Side, path: &[u8]) -> bool {
         self.objects(side, path).is_some()
+    }
+
+    /// Returns whether a path ends in the name of its entry: a key may be spelled in another way.
+    pub fn ends_in_name(&self, side: Side, path: &[u8]) -> bool {
+        self.objects(side, path).is_none_or(|(_, at)| s3::ends_in_name(&at.prefix))
     }
 
     /// Returns whether a path is a whole bucket.

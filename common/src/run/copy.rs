@@ -7,6 +7,7 @@ use serde_json::json;
 use super::announce;
 use super::criteria;
 use super::found_journal::Found;
+use super::left_out;
 use super::moving;
 use super::old_copy;
 use super::phase::Phase;
@@ -134,11 +135,8 @@ fn prepare(
     if !plan.refusals.is_empty() {
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
         plan.roots.clear();
-    } else if plan.roots.is_empty() {
+    } else if plan.roots.is_empty() && !plan.failures.is_empty() {
         plan.failures.iter().for_each(|failure| reporter.refuse(reporter.words(failure)));
-        if plan.failures.is_empty() {
-            reporter.warn("the filters leave out every SOURCE; nothing is copied");
-        }
     } else {
         header(session, &plan, &options, journal.as_ref(), args, reporter);
         if options.dry_run && options.keep == Keep::default() {
@@ -146,7 +144,8 @@ fn prepare(
         }
         plan.failures.iter().for_each(|failure| reporter.failure(failure));
     }
-    if let (Some(found), true) = (&journal, plan.roots.is_empty()) {
+    left_out(plan.excluded, reporter);
+    if let (Some(found), true) = (&journal, plan.roots.is_empty() && plan.excluded == 0) {
         found.give_up();
     }
     Prepared { plan, options, journal }

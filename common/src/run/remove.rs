@@ -10,7 +10,7 @@ use super::outputs::OutputError;
 use super::phase::{Phase, is_stopped};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    announce, close, exit_for, find_stores, list_root, named, outputs, record, select,
+    announce, close, exit_for, find_stores, left_out, list_root, named, outputs, record, select,
     threads_of_rank,
 };
 use crate::surface::again;
@@ -105,7 +105,10 @@ fn try_run(
     let resolver = find_stores(session, (&places, selection.is_one_file_system()), args, reporter)?;
     let resolver = resolver.discarding_changes(request.dry_run);
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
-    let roots = selected(roots, &selection);
+    let roots = if entries.named.is_none() { selected(roots, &selection) } else { roots };
+    if is_root {
+        left_out(request.paths.len() - failed as usize - roots.len(), reporter);
+    }
     refuse_roots(session, (request, &roots, entries.named.is_some()), &resolver)?;
     let shared: Vec<_> = roots.iter().map(shared).collect();
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {

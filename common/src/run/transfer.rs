@@ -197,17 +197,16 @@ fn course<T: Transfer>(
     Ok(ending.conclude(session, (tally, counters), args, &mut reporter))
 }
 
-/// Returns the exit code of a plan without anything to do, as an error: filters may have left out
-/// all sources.
+/// Returns the exit code of a plan without anything to do, as an error.
 fn check_has_roots(plan: &CopyPlan) -> Result<(), Exit> {
-    if !plan.roots.is_empty() {
+    // Filters may have left out all sources, which is done then.
+    let is_done = plan.excluded > 0 && plan.failures.is_empty() && plan.refusals.is_empty();
+    if is_done || !plan.roots.is_empty() {
         Ok(())
     } else if !plan.refusals.is_empty() {
         Err(Exit::Usage)
-    } else if !plan.failures.is_empty() {
-        Err(Exit::Unusable)
     } else {
-        Err(Exit::Ok)
+        Err(Exit::Unusable)
     }
 }
 

@@ -38,6 +38,18 @@ fn locations_that_end_in_a_key_that_is_no_name_are_refused() {
         assert!(refused.stderr.contains("another name"), "{refused:?}");
     }
     assert_eq!(server.keys_of("data"), keys);
+    // Nor is another directory taken.
+    for key in ["u‛FF/f", "u‛E2‛80‛9BFF/f"] {
+        server.put("data", key, &b"content"[..]);
+    }
+    let there = work.at("there").display().to_string();
+    fs::create_dir(&there).unwrap();
+    let refused = go(&server, 1, &["dcp", "s3://data/u‛FF", &there]);
+    assert!(refused.stderr.contains("another name"), "{refused:?}");
+    go(&server, 1, &["dcp", "s3://data/u‛FF/", &there]).expect(0);
+    for key in ["u‛FF/f", "u‛E2‛80‛9BFF/f"] {
+        server.remove("data", key);
+    }
     // A link goes by its name.
     go(&server, 1, &["dcp", "s3://data/k/l", &target]).expect(0);
     assert_eq!(fs::read_link(&target).unwrap(), Path::new("target"));

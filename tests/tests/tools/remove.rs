@@ -58,6 +58,13 @@ fn a_directory_that_is_named_is_excluded_by_its_name() {
         assert_eq!(below(work.path()), names(&stays), "{pattern}");
         run(tool(1, "drm").args(["--exclude", pattern]).arg(work.at("keep"))).expect(0);
         assert!(work.at("keep/inner").exists(), "{pattern}");
+        // What a list names is below the path, which is not to be deleted itself.
+        trees::write(&work.at("list"), b"keep.x\n");
+        trees::write(&work.at("keep/keep.x"), b"content");
+        let mut named = tool(2, "drm");
+        named.args(["--exclude", pattern, "--files-from"]).args([work.at("list"), work.at("keep")]);
+        run(&mut named).expect(0);
+        assert!(!work.at("keep/keep.x").exists() && work.at("keep").exists(), "{pattern}");
         // A pattern that matches all names is about what is in the directory.
         let inner = ["--include=inner", "--exclude=*"];
         run(tool(1, "drm").args(inner).arg(work.at("keep"))).expect(0);

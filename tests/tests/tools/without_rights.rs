@@ -8,8 +8,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use suite_tests::buckets::served;
 use suite_tests::job::{Ended, copy_program, mpiexec, nobody, run};
 use suite_tests::need_root;
+use suite_tests::object_server::Behaviour;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
@@ -57,6 +59,10 @@ impl Home {
     /// Runs a tool as the user, with a umask that its launcher does not have: Open MPI's could not
     /// use its own directory.
     fn run(&self, ranks: u32, umask: &str, words: &[&str]) -> Ended {
+        run(&mut self.command(ranks, umask, words))
+    }
+
+    fn command(&self, ranks: u32, umask: &str, words: &[&str]) -> Command {
         let launcher = mpiexec();
         let mut command = nobody();
         if ranks > 1 {
@@ -65,8 +71,8 @@ impl Home {
         command.args(["sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
         command.arg(self.at(words[0])).args(&words[1..]).env("HOME", self.at("home"));
         // Launchers keep what is theirs there.
-        command.env("TMPDIR", self.at("tmp"));
-        run(command.current_dir(self.at("home")))
+        command.env("TMPDIR", self.at("tmp")).current_dir(self.at("home"));
+        command
     }
 }
 
@@ -155,6 +161,24 @@ fn what_its_owner_may_not_write_is_made_equal_all_the_same() {
         let listed = run(Command::new("getfattr").arg(at(path))).expect(0);
         assert_eq!(listed.stdout, "", "{path}");
     }
+}
+
+/// Checks that a user who may not change owners stores the mode of a file with an equal object that
+/// has none before the file is removed.
+#[test]
+fn a_move_onto_an_equal_object_stores_its_mode() {
+    need_root!();
+    let (home, server) = (Home::new(), served(Behaviour::default()));
+    home.file("home/s/f", b"content", 0o600);
+    let with = |words: &[&str]| {
+        let words = [&["dcp"], words].concat();
+        run(home.command(1, "022", &words).envs(server.environment())).expect(0)
+    };
+    with(&["--preserve=timestamps", "s/f", "s3://data/t/f"]);
+    with(&["-p", "-u", "--remove-source", "s/", "s3://data/t"]);
+    assert!(!home.at("home/s/f").exists());
+    with(&["-p", "s3://data/t/f", "back"]);
+    assert_eq!(fs::metadata(home.at("home/back")).unwrap().mode() & 0o777, 0o600);
 }
 
 /// Checks that a file that is written into keeps its mode, as with cp(1), and that only a request

@@ -164,17 +164,16 @@ pub(super) fn differing_attributes(
     let (source, target) = (&kept(source), &kept(target));
     // The owner of an object may be unknown; one that the operator gives is set nonetheless, and so
     // is everything that a move would lose with the source.
-    let asked = match cx.env.moving {
-        Some(_) => {
-            let stored: Fields = STORED_WITH_OBJECTS.into_iter().collect();
-            wanted.intersection(stored).intersection(source.known)
-        }
-        None => cx.env.options.keep.given(),
-    };
+    let mut asked = cx.env.options.keep.given();
+    if cx.env.moving.is_some() {
+        let stored: Fields = STORED_WITH_OBJECTS.into_iter().collect();
+        asked.insert(wanted.intersection(stored).intersection(source.known));
+    }
     let unknown = compare::unknown(source, target, asked);
     let unknown = if target.kind == Kind::Directory { Fields::NONE } else { unknown };
     let differing = compare::attributes(source, target, wanted, range).union(unknown);
-    if cx.env.options.user.changes_owners || !differing.intersects(Fields::UID.union(Fields::GID)) {
+    let differs_in_owner = differing.intersects(Fields::UID.union(Fields::GID));
+    if cx.env.options.user.changes_owners || !differs_in_owner || !unknown.is_empty() {
         return differing;
     }
     // An owner that the operator gives is tried, and fails, each time.

@@ -17,12 +17,15 @@ use types::entry::{Kind, Metadata};
 use types::error::{Cause, Error, Failure, Op, Side};
 use types::operand::placement::{Given, PlacementError, TargetIs, place_sources};
 use types::path::{escaped, in_small_letters, join};
+use types::service::InvalidKey;
 
 /// The sources that are copied, each with its target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CopyPlan {
     /// The sources that can be copied.
     pub roots: Vec<RootPlan>,
+    /// Number of the sources that the filters leave out.
+    pub excluded: usize,
     /// Failures of the sources that cannot be copied; the others are copied nonetheless.
     pub failures: Vec<Failure>,
     /// Reasons why nothing at all can be done, one line each.
@@ -71,7 +74,7 @@ pub fn make(
                 plan.add(placing);
             }
             Ok(_) => plan.failures.push(not_copied(source, Cause::Collides)),
-            Err(Unplaced::Excluded) => {}
+            Err(Unplaced::Excluded) => plan.excluded += 1,
             Err(Unplaced::Failure(failure)) => plan.failures.push(failure),
             Err(Unplaced::Refusal(why)) => plan.refuse(why.to_string()),
         }
@@ -178,6 +181,10 @@ impl Placing {
         let placing = Self { source: given, is_directory, keeps_name, target_path };
         if keeps_name && !selection.admits_operand(placing.own_name(), is_directory) {
             return Err(Unplaced::Excluded);
+        }
+        if keeps_name && !resolver.ends_in_name(Side::Source, source) {
+            let cause = Cause::Key(InvalidKey::NotTheName);
+            return Err(Unplaced::Failure(not_copied(source, cause)));
         }
         match placing.overlap(resolver, &metadata, (selection, options)) {
             Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),

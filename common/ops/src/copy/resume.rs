@@ -124,7 +124,9 @@ pub(super) fn is_finished(
     }
     // Size and times can be right and the content wrong: it was not synced when a node died, or the
     // source has changed since with its modification time set back.
-    let is_own = going_on.is_since(old.ctime, clocks_apart(cx.env.target(entry.dir_ref)));
+    // A new link to an older file, or the loss of one, gives it a new ctime, too.
+    let is_own = going_on.is_since(old.ctime, clocks_apart(cx.env.target(entry.dir_ref)))
+        && (going_on.is_new || cx.env.moving.is_none());
     let is_read =
         !is_own || cx.env.verifier.is_some() || is_in_doubt(cx.env, entry.dir_ref, &sides);
     if is_read && !is_finished_content(entry, target, source.size_bytes, cx)? {

@@ -31,13 +31,21 @@ impl Bucket {
         let capabilities = &self.service.capabilities;
         let condition = condition(etag).filter(|_| capabilities.deletes_conditionally());
         let is_conditional = condition.is_some();
-        match self.remove_where(key, condition) {
+        match self.remove_where(key, condition.clone()) {
             // The service may not implement the condition: without it the request shows that.
-            Err(error) if is_conditional && is_unimplemented(&error) => {
+            Err(error) if is_conditional && is_refusal(error.cause) => {
                 self.remove_where(key, None)?;
-                capabilities.deletes_unconditionally();
+                if error.cause == Cause::System(libc::EOPNOTSUPP) {
+                    capabilities.deletes_unconditionally();
+                }
                 Ok(())
             }
+            Err(error) if is_about_state(error.cause) => match self.head(key) {
+                // The answer to an earlier attempt, which has removed it, was lost.
+                Err(gone) if gone.cause.is_vanished() => Ok(()),
+                Ok(now) if now.etag == etag => self.remove_where(key, condition),
+                _ => Err(Op::Remove.failed(Cause::Changed)),
+            },
             removed => removed,
         }
     }
@@ -122,9 +130,12 @@ impl Bucket {
     }
 }
 
-/// Returns whether an error may mean that the service does not implement a condition.
-fn is_unimplemented(error: &Error) -> bool {
-    is_refusal(error.cause) || error.cause == Cause::Service(ServiceFault::Status(501))
+/// Returns whether an error tells that the object is not as the condition says: it has another ETag
+/// (412), is gone (404), or is being written (409).
+fn is_about_state(cause: Cause) -> bool {
+    cause == Cause::Changed
+        || cause.is_vanished()
+        || cause == Cause::Service(ServiceFault::Status(409))
 }
 
 /// Cause with which the service refuses a request that the account has no permission for.

@@ -151,17 +151,19 @@ impl SftpDir {
         Ok(Entry { name, hint, metadata: metadata.filter(|_| is_itself), xattrs: None })
     }
 
-    /// Returns whether a file has further hard links, which a listing alone tells. Where there may
-    /// be none, it may have some.
-    fn is_linked(&self, name: &Name) -> Result<bool> {
+    /// Returns whether a file has further hard links, which a listing alone tells. Where there is
+    /// none, it may have some.
+    fn is_linked(&self, name: &Name) -> bool {
         let known = lock(&self.linked).has(name);
-        if let Some(is_linked) = known {
-            return Ok(is_linked);
-        }
-        match self.list(&mut |_, _| ()) {
-            Err(error) if error.cause == Cause::System(libc::EACCES) => Ok(true),
-            listed => listed.map(|()| lock(&self.linked).has(name) == Some(true)),
-        }
+        known.unwrap_or_else(|| {
+            self.list(&mut |_, _| ()).is_err() || lock(&self.linked).has(name) == Some(true)
+        })
+    }
+
+    /// Returns whether a file is to be written into: a regular one that has no other name.
+    fn is_rewritten(&self, name: &Name) -> bool {
+        let is_file = || self.stat(name).is_ok_and(|found| found.kind == entry::Kind::File);
+        self.root.is_in_place && is_file() && !self.is_linked(name)
     }
 
     fn open(&self, name: &Name, expected: Expected) -> Result<Box<dyn SourceFile>> {
@@ -366,9 +368,10 @@ impl Dir for SftpDir {
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
         self.changes(new.name);
-        let staged = match self.root.is_in_place && !self.is_linked(new.name)? {
-            true => SftpStaged::rewrite(&self.root, &self.path, new),
-            false => SftpStaged::stage(&self.root, &self.path, new),
+        let staged = if self.is_rewritten(new.name) {
+            SftpStaged::rewrite(&self.root, &self.path, new)
+        } else {
+            SftpStaged::stage(&self.root, &self.path, new)
         };
         let explained = |error| self.host().explained(error, &self.path);
         Ok(Box::new(staged.map_err(explained)?))
@@ -474,7 +477,7 @@ impl Dir for SftpDir {
     }
 
     fn has_other_names(&self, name: &Name, _: &Metadata) -> Result<bool> {
-        self.is_linked(name)
+        Ok(self.is_linked(name))
     }
 
     fn remote_address(&self) -> Option<RemoteAddress> {

@@ -98,8 +98,8 @@ pub struct Filter {
 struct CompiledRule {
     verdict: Verdict,
     directories_only: bool,
-    /// True if every name matches, as with `*`.
-    matches_any: bool,
+    /// True if every name is excluded, as with `*`.
+    excludes_any: bool,
 }
 
 /// Reason why a filter would select nothing, or cannot be compiled.
@@ -198,12 +198,12 @@ impl Filter {
     }
 
     /// Returns true where an entry that the operator has named is included, by its own name. Rules
-    /// that match every name are about what is in a directory, not about which one is named.
+    /// that exclude every name are about what is in a directory, not about which one is named.
     pub fn admits_operand(&self, name: &[u8], is_directory: bool) -> bool {
         let matching = self.globs.matches_candidate(&Candidate::from_bytes(name));
         let mut matching = matching.into_iter().map(|index| self.rules[index]);
         let counts =
-            |rule: &CompiledRule| !rule.matches_any && (is_directory || !rule.directories_only);
+            |rule: &CompiledRule| !rule.excludes_any && (is_directory || !rule.directories_only);
         match matching.find(counts) {
             Some(rule) => rule.verdict == Verdict::Include,
             None => is_directory || !self.includes_only,
@@ -262,7 +262,8 @@ fn compile(rules: &[Rule]) -> Result<(GlobSet, Vec<CompiledRule>), FilterError> 
         let directories_only = pattern.directories_only;
         globs.add(pattern.glob);
         let matches_any = rule.pattern.iter().all(|byte| matches!(byte, b'*' | b'/'));
-        compiled.push(CompiledRule { verdict: rule.verdict, directories_only, matches_any });
+        let excludes_any = matches_any && rule.verdict == Verdict::Exclude;
+        compiled.push(CompiledRule { verdict: rule.verdict, directories_only, excludes_any });
     }
     Ok((globs.build().map_err(FilterError::Together)?, compiled))
 }
@@ -409,6 +410,8 @@ mod tests {
         ] {
             assert_eq!(filter.admits_operand(name.as_bytes(), is_directory), admitted, "{name}");
         }
+        let first = super::tests::filter(&[Rule::include("*"), Rule::exclude("keep")]);
+        assert!(first.admits_operand(b"keep", true));
     }
 
     #[test]
