@@ -128,10 +128,8 @@ fn course<T: Transfer>(
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, T::VERB, args, session.topology.ranks);
     let selection = select(session, &wishes.filters, &mut reporter).ok_or(Exit::Usage)?;
-    let is_one = selection.is_one_file_system();
     let mut opened = named::open(session, named_in(request), &mut reporter)?;
-    let resolver = find_stores(session, (&request.places(), is_one), args, &mut reporter)?;
-    let resolver = resolver.without_probes(request.wishes().options.dry_run);
+    let resolver = find_places(session, request, (&selection, args), &mut reporter)?;
     let mut found = None;
     let prepared = is_root.then(|| {
         let mut prepared = request.prepare(session, (&resolver, &selection), args, &mut reporter);
@@ -195,6 +193,18 @@ fn course<T: Transfer>(
         verdict,
     };
     Ok(ending.conclude(session, (tally, counters), args, &mut reporter))
+}
+
+/// Finds out how the paths of a request are reached. A dry run creates nothing for that.
+fn find_places<T: Transfer>(
+    session: &mut Session<'_, '_>,
+    request: &T,
+    (selection, args): (&Selection, &CommonArgs),
+    reporter: &mut Reporter,
+) -> Result<StoreResolver, Exit> {
+    let is_one = selection.is_one_file_system();
+    let resolver = find_stores(session, (&request.places(), is_one), args, reporter)?;
+    Ok(resolver.without_probes(request.wishes().options.dry_run))
 }
 
 /// Returns the exit code of a plan without anything to do, as an error.
