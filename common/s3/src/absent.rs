@@ -58,11 +58,6 @@ impl Service {
         match self.never {}
     }
 
-    /// Returns the metadata of the symbolic link whose name is the prefix.
-    pub fn look_at_link(&self) -> Result<Metadata> {
-        match self.0 {}
-    }
-
     /// Returns the endpoint that requests go to, for display.
     pub fn shown(&self) -> String {
         match self.never {}
@@ -91,6 +86,11 @@ impl ObjectStore {
     /// Returns the metadata of the root, which tells whether the prefix is a directory or an
     /// object.
     pub fn look(&self) -> Result<Metadata> {
+        match self.0 {}
+    }
+
+    /// Returns the metadata of the symbolic link whose name is the prefix.
+    pub fn look_at_link(&self) -> Result<Metadata> {
         match self.0 {}
     }
 
