@@ -170,15 +170,18 @@ fn keys_that_a_server_takes_for_others_are_refused() {
     // Parts need not begin with the first one.
     let part = work.at("part");
     trees::write(&part, b"content");
-    let shell = "id=$(aws s3api create-multipart-upload --bucket data --key t/parts \
-                 --query UploadId --output text)
-        tag=$(aws s3api upload-part --bucket data --key t/parts --upload-id $id --part-number 2 \
-              --body \"$0\" --query ETag --output text)
-        aws s3api complete-multipart-upload --bucket data --key t/parts --upload-id $id \
-            --multipart-upload \"{\\\"Parts\\\":[{\\\"PartNumber\\\":2,\\\"ETag\\\":$tag}]}\"";
-    let mut make = Command::new("sh");
-    make.args(["-ec", shell]).arg(&part).env("PATH", search_path());
-    run(make.envs(server.environment())).expect(0);
+    let key = ["--bucket", "data", "--key", "t/parts"];
+    let aws = |operation: &str, words: &[&str]| {
+        let mut command = server.aws();
+        command.args(["s3api", operation]).args(key).args(words).args(["--output", "text"]);
+        run(&mut command).expect(0).stdout.trim().to_owned()
+    };
+    let id = aws("create-multipart-upload", &["--query", "UploadId"]);
+    let upload = ["--upload-id", &id];
+    let body = ["--part-number", "2", "--body", text(&part), "--query", "ETag"];
+    let etag = aws("upload-part", &[&upload[..], &body].concat());
+    let parts = format!(r#"{{"Parts":[{{"PartNumber":2,"ETag":{etag}}}]}}"#);
+    aws("complete-multipart-upload", &[&upload[..], &["--multipart-upload", &parts]].concat());
     go(&server, 1, &["dcp", "s3://data/t/parts", text(&work.at("parts"))]).expect(0);
     assert_eq!(fs::read(work.at("parts")).unwrap(), b"content");
 }
@@ -200,10 +203,4 @@ fn a_server_that_keeps_no_attributes_of_markers_is_told() {
     // Nothing that can be compared differs.
     let totals = go(&server, 1, &sync).expect(0).summary()["totals"].clone();
     assert_eq!(totals["synced"]["attributes_set"], 0, "{totals}");
-}
-
-/// Returns a search path that begins with the programs of the tests.
-fn search_path() -> String {
-    let programs = suite_tests::cloud::venv("aws");
-    format!("{}:/usr/bin:/bin", programs.parent().unwrap().display())
 }
