@@ -299,13 +299,13 @@ impl<'c> RemoveJob<'c> {
     }
 
     /// Removes an entry of a directory that is open.
-    fn unlink<J: Job<Event = Event>>(
+    fn unlink(
         &self,
         (dir, name): (&dyn Dir, &Name),
         at: (u32, &[u8]),
         kind: Kind,
         worker: &mut Gathered,
-        context: &TaskContext<'_, J>,
+        context: &TaskContext<'_, Self>,
     ) -> Result<()> {
         dir.remove(name, kind).map_err(unless_replaced)?;
         self.removed(at, kind, worker, context);
@@ -313,13 +313,13 @@ impl<'c> RemoveJob<'c> {
     }
 
     /// Adds the objects of an entry to those that wait for a full request.
-    fn queue_objects<J: Job<Event = Event>>(
+    fn queue_objects(
         &self,
         (root, below): (u32, &[u8]),
         kind: Kind,
         keys: Vec<String>,
         worker: &mut Gathered,
-        context: &TaskContext<'_, J>,
+        context: &TaskContext<'_, Self>,
     ) {
         let objects = QueuedObject::all_of(below, kind, keys);
         if let Some(full) = self.waiting.add(root, objects) {
@@ -327,12 +327,12 @@ impl<'c> RemoveJob<'c> {
         }
     }
 
-    fn remove_objects<J: Job<Event = Event>>(
+    fn remove_objects(
         &self,
         root: u32,
         objects: &[QueuedObject],
         worker: &mut Gathered,
-        context: &TaskContext<'_, J>,
+        context: &TaskContext<'_, Self>,
     ) {
         let keys: Vec<String> = objects.iter().map(|object| object.key.clone()).collect();
         let mut failures: BTreeMap<usize, Error> = match self.source(root).remove_keys(&keys) {
