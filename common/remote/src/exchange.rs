@@ -2,7 +2,7 @@
 //! hands each answer to the thread that waits for it.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -107,7 +107,7 @@ impl<A: Send + 'static> Exchange<A> {
         std::thread::spawn(move || {
             if let Err(error) = theirs.distribute(&mut *from, receive) {
                 tracing::debug!(%error, "a connection to another host has ended");
-                if error.kind() == io::ErrorKind::InvalidData {
+                if error.kind() == ErrorKind::InvalidData {
                     let _ = theirs.why.set(error.to_string());
                 }
             }
@@ -141,14 +141,16 @@ impl<A: Send + 'static> Exchange<A> {
         self.waiting.in_progress.fetch_add(1, Ordering::Relaxed);
         self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut to = lock(&self.to);
-        let is_sent = |to: &mut Box<dyn Write + Send>| write.is_ok_and(|it| it(&mut **to).is_ok());
-        let sent = to.as_mut().is_some_and(is_sent);
-        if !sent {
-            *to = None;
-            self.waiting.break_off();
-            return Err(Broken);
+        let sent = write.and_then(|write| write(&mut **to.as_mut().ok_or(ErrorKind::BrokenPipe)?));
+        let Err(error) = sent else { return Ok(Pending(receiver)) };
+        // At once: another request must not follow upon a part of this one.
+        *to = None;
+        drop(to);
+        if error.kind() == ErrorKind::TimedOut {
+            self.is_silent.store(true, Ordering::SeqCst);
         }
-        Ok(Pending(receiver))
+        self.break_off();
+        Err(Broken)
     }
 
     /// Returns why the connection was given up, where the other side has sent what it must not.
@@ -212,7 +214,7 @@ impl<A> Waiting<A> {
         while let Some((id, answer)) = receive(from)? {
             let sender = lock(&self.answers).as_mut().and_then(|answers| answers.remove(&id));
             let Some((sender, bytes)) = sender else {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "an unexpected answer"));
+                return Err(io::Error::new(ErrorKind::InvalidData, "an unexpected answer"));
             };
             self.in_progress.fetch_sub(1, Ordering::Relaxed);
             self.arrived.fetch_add(1, Ordering::Relaxed);
@@ -241,5 +243,25 @@ impl<A> Drop for Exchange<A> {
 
 /// Returns whether an error means that the other side has ended.
 pub fn is_end(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patient::PatientPipe;
+
+    #[test]
+    fn a_host_that_reads_nothing_is_given_up_though_no_thread_waits_for_an_answer() {
+        let (unread, to) = io::pipe().unwrap();
+        let (from, _unwritten) = io::pipe().unwrap();
+        let to = PatientPipe::new(to.into(), Duration::from_millis(10)).unwrap();
+        let link = Link { from: Box::new(from), to: Box::new(to), child: None };
+        let exchange = Exchange::<()>::over(link, |from| from.read(&mut [0]).map(|_| None));
+        let whole = vec![7; 1 << 20];
+        let sent = exchange.send(0, |_| Ok(|to: &mut dyn Write| to.write_all(&whole)));
+        assert!(matches!(sent, Err(Broken)));
+        assert!(exchange.is_silent() && exchange.is_broken());
+        drop(unread);
+    }
 }

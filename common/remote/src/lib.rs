@@ -21,6 +21,7 @@ pub mod machines;
 pub mod no_connection;
 pub mod packing;
 pub mod paths;
+mod patient;
 pub mod pool;
 mod process;
 pub mod protocol;

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 
 use rustix::pipe::fcntl_setpipe_size;
 use serde::{Deserialize, Serialize};
-use types::limits::REMOTE_PIPE_BYTES;
+use types::limits::{REMOTE_PIPE_BYTES, REMOTE_SILENCE_MAX};
 
 use crate::exchange::Link;
+use crate::patient::PatientPipe;
 
 /// Options for reaching agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +41,15 @@ pub enum ShellError {
     /// The program runs without the pipes to it.
     #[error("no pipe to ssh")]
     Pipe,
+    /// The pipe to the program cannot be prepared.
+    #[error("the pipe to ssh: {0}")]
+    Input(#[source] io::Error),
 }
 
-/// Options by which ssh notices a host that does not respond for a minute.
-const ALIVE: [&str; 4] = ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"];
+/// Options by which ssh notices a host that does not respond for a minute, or does not finish the
+/// key exchange within two (`ssh_config(5)`).
+const ALIVE: [&str; 6] =
+    ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "-o", "ConnectTimeout=120"];
 
 fn is_openssh(program: &str) -> bool {
     program.rsplit('/').next() == Some("ssh")
@@ -68,6 +74,10 @@ impl ShellOptions {
         if let Some(identity) = &self.identity {
             words.extend(["-i".to_owned(), identity.clone()]);
         }
+        // A host that falls silent is noticed; ssh prefers what it was told before.
+        if is_openssh(&words[0]) {
+            words.extend(ALIVE.map(str::to_owned));
+        }
         Ok(words)
     }
 
@@ -77,10 +87,6 @@ impl ShellOptions {
     /// Fails for a shell whose quoting is wrong.
     pub fn words(&self, door: &str) -> Result<Vec<String>, ShellError> {
         let mut words = self.shell_words()?;
-        // A host that falls silent is noticed; ssh prefers what it was told before.
-        if is_openssh(&words[0]) {
-            words.extend(ALIVE.map(str::to_owned));
-        }
         // After `--` nothing is an option; a host's name cannot begin with `-` anyway.
         words.extend([door.to_owned(), self.agent.clone(), "--agent".to_owned()]);
         Ok(words)
@@ -115,6 +121,8 @@ pub fn start(words: &[String]) -> Result<Link, ShellError> {
     // who has many pipes is refused, and has those of the usual size.
     let _ = fcntl_setpipe_size(&to, REMOTE_PIPE_BYTES);
     let _ = fcntl_setpipe_size(&from, REMOTE_PIPE_BYTES);
+    // As long as a thread that waits for an answer: it asks once, and waits a second time.
+    let to = PatientPipe::new(to.into(), REMOTE_SILENCE_MAX * 2).map_err(ShellError::Input)?;
     Ok(Link { from: Box::new(from), to: Box::new(to), child: Some(child) })
 }
 

@@ -1,0 +1,84 @@
+//! A pipe to a process whose writer does not wait for ever.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
+/// Writing end of a pipe; writing fails with `TimedOut` where the other end reads nothing for a
+/// while. A thread that waits for an answer notices a silent host by itself, but none may do so
+/// while all threads write.
+pub struct PatientPipe {
+    pipe: File,
+    stillness_max: Duration,
+}
+
+impl PatientPipe {
+    /// Takes a pipe over, whose other end reads something within `stillness_max`.
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    pub fn new(pipe: OwnedFd, stillness_max: Duration) -> io::Result<Self> {
+        fcntl_setfl(&pipe, fcntl_getfl(&pipe)?.union(OFlags::NONBLOCK))?;
+        Ok(Self { pipe: pipe.into(), stillness_max })
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let time = Timespec::try_from(self.stillness_max).ok();
+        match poll(&mut [PollFd::new(&self.pipe, PollFlags::OUT)], time.as_ref()) {
+            Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Write for PatientPipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.pipe.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_given_up_and_a_slow_one_is_not() {
+        let whole = vec![7; 1 << 20];
+        let (unread, to) = io::pipe().unwrap();
+        let mut patient = PatientPipe::new(to.into(), Duration::from_millis(10)).unwrap();
+        let error = patient.write_all(&whole).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(unread);
+
+        let (mut from, to) = io::pipe().unwrap();
+        let mut patient = PatientPipe::new(to.into(), Duration::from_mins(5)).unwrap();
+        let sent = whole.clone();
+        let writer = std::thread::spawn(move || patient.write_all(&sent));
+        let mut arrived = Vec::new();
+        from.read_to_end(&mut arrived).unwrap();
+        writer.join().unwrap().unwrap();
+        assert!(arrived == whole, "{} bytes", arrived.len());
+
+        let (unread, to) = io::pipe().unwrap();
+        let mut patient = PatientPipe::new(to.into(), Duration::from_mins(5)).unwrap();
+        drop(unread);
+        assert_eq!(patient.write_all(&whole).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}
