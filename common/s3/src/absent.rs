@@ -89,6 +89,11 @@ impl ObjectStore {
         match self.0 {}
     }
 
+    /// Returns whether the service stores any object below the root.
+    pub fn has_objects(&self) -> Result<bool> {
+        match self.0 {}
+    }
+
     /// Returns the metadata of the symbolic link whose name is the prefix.
     pub fn look_at_link(&self) -> Result<Metadata> {
         match self.0 {}

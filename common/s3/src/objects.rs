@@ -61,6 +61,14 @@ impl ObjectStore {
         object.map_err(|error| has_below.err().unwrap_or(error))
     }
 
+    /// Returns whether the service stores any object below the root.
+    ///
+    /// # Errors
+    /// Returns the error of the listing.
+    pub fn has_objects(&self) -> Result<bool> {
+        self.bucket.has_objects(&self.prefix)
+    }
+
     /// Returns the metadata of the symbolic link in rclone's form whose name is the prefix.
     ///
     /// # Errors

@@ -161,6 +161,9 @@ pub enum Quirk {
     EmptyPages,
     /// A list that should continue after its second page begins again.
     TokensInACircle,
+    /// A list with a delimiter has the prefix itself as a key where no key begins with it: the
+    /// directory in which the service kept objects (SeaweedFS).
+    ListsEmptyDirectories,
     /// Common prefixes are not encoded, though the answer says so.
     PlainPrefixes,
     /// Lists are refused with 403 AccessDenied.

@@ -166,6 +166,8 @@ fn keys_that_a_server_takes_for_others_are_refused() {
     }
     let left = run(server.aws().args(["s3", "ls", "--recursive", "s3://data"])).expect(0);
     assert_eq!(left.stdout.lines().count(), 1, "{left:?}");
+    let walked = go(&server, 1, &["dwalk", "--json", "s3://data/t"]).expect(0);
+    assert_eq!(walked.summary()["totals"]["found"]["directories"], 2, "no probe: {walked:?}");
 
     // Parts need not begin with the first one.
     let part = work.at("part");

@@ -29,12 +29,18 @@ fn twenty_thousand_objects_go_in_21_requests() {
     let counts = server.reset_counts();
     assert!(counts.of(Operation::DeleteObjects) <= 21, "{counts:?}");
     assert_eq!(counts.of(Operation::DeleteObject), 0);
-    // The request is for the object next to the prefix, when nothing is left below that.
-    assert_eq!(counts.of(Operation::HeadObject), 1);
+    assert_eq!(counts.of(Operation::HeadObject), 0);
     let totals = &ended.summary()["totals"];
     assert_eq!(totals["synced"]["deleted"]["files"], 20_000);
     // Listings report the sizes of objects.
     assert_eq!(totals["found_bytes"], 20_000 * 7);
+}
+
+#[test]
+fn directories_that_a_service_lists_without_objects_are_no_rest() {
+    let server = filled(Behaviour::with_quirks(&[Quirk::ListsEmptyDirectories]), 300);
+    go(&server, 2, &["drm", "s3://data/old/"]).expect(0);
+    assert_eq!(server.keys_of(BUCKET), STAYS);
 }
 
 #[test]

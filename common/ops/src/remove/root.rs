@@ -255,9 +255,10 @@ impl RemoveRoot {
         if !removes_objects || self.single.is_some() {
             return Ok(());
         }
-        match resolver.look(Side::Source, &path::join(&self.shown, b"/"), Symlinks::Keep) {
-            Ok(found) if found.kind == Kind::Directory => Err(Op::Remove.errno(libc::ENOTEMPTY)),
-            Err(error) if !is_no_directory(&error) => Err(error),
+        match resolver.objects(Side::Source, &path::join(&self.shown, b"/")) {
+            Some((objects, _)) if objects.has_objects()? => {
+                Err(Op::Remove.errno(libc::ENOTEMPTY))
+            }
             _ => Ok(()),
         }
     }
@@ -270,11 +271,6 @@ impl RemoveRoot {
         let Some(Above { dir, times: times @ Some(_), .. }) = &self.above else { return Ok(()) };
         dir.set_attributes(&Attributes { times: *times, ..Attributes::NONE.clone() }).map(drop)
     }
-}
-
-fn is_no_directory(error: &Error) -> bool {
-    error.cause.is_vanished()
-        || matches!(error.cause, Cause::System(libc::ENOTDIR) | Cause::Wildcard)
 }
 
 /// Returns how to open a directory through which entries are reached.

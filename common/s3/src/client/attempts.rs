@@ -237,6 +237,8 @@ fn code_in(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use aws_sdk_s3::primitives::SdkBody;
 
     use super::*;
@@ -270,6 +272,21 @@ mod tests {
         // The service answers others, so this attempt counts.
         assert_eq!(tries.max_after(silence(8, false), false), limits::S3_ATTEMPTS_MAX + 50);
         assert_eq!(tries.max_after(silence(8, true), false), 1);
+    }
+
+    #[test]
+    fn a_limit_of_the_user_holds_whatever_happens() {
+        let watch = Watch {
+            limiter: Arc::new(ConcurrencyLimiter::new(1)),
+            liveness: Arc::new(Liveness::new(Duration::ZERO, "")),
+            routes: Arc::default(),
+            attempts_max: 3,
+        };
+        let mut config = ConfigBag::base();
+        let mut tries = Tries { answers: 7, ..Tries::default() };
+        watch.set_attempts(&mut config, tries.max_after(silence(7, false), false));
+        let policy = config.load::<RetryConfig>().map(RetryConfig::max_attempts);
+        assert_eq!(policy, Some(3));
     }
 
     #[test]

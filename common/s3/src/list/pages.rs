@@ -13,6 +13,7 @@ use types::limits::{S3_PAGE_KEYS, S3_SUBTREES_KEYS_MIN};
 use types::object::key_range::NamePage;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::RCLONE_LINK_SUFFIX;
+use types::path::escaped;
 use types::service::{Details, InvalidKey, ServiceFault};
 
 /// One page of the listing of a directory.
@@ -110,9 +111,6 @@ impl Next<'_> {
     }
 }
 
-/// Fault of a listing with keys that do not begin with the requested prefix.
-pub(crate) const OUTSIDE: &str = "has keys outside its prefix";
-
 /// Cause of an error about an answer that contradicts the API.
 pub(crate) const NONSENSE: Cause = Cause::Service(ServiceFault::Protocol);
 
@@ -120,6 +118,11 @@ pub(crate) const NONSENSE: Cause = Cause::Service(ServiceFault::Protocol);
 pub(crate) fn nonsense(what: &str) -> Error {
     let message = Some(format!("the listing {what}"));
     Op::List.failed(NONSENSE).with(Some(Details { message, ..Details::default() }))
+}
+
+/// Returns the error of a listing with a key that does not begin with the requested prefix.
+pub(super) fn outside(key: &str) -> Error {
+    nonsense(&format!("has a key outside its prefix, \"{}\"", escaped(key.as_bytes())))
 }
 
 /// A detector of cycles among page tokens, so that a faulty service that returns the same pages
@@ -250,7 +253,7 @@ impl KeyPage {
         let mut page = Self { next: answer.next, ..Self::default() };
         for (key, listed) in answer.objects {
             let listed = listed.ok_or_else(|| nonsense("has a key without size and time"))?;
-            let below = key.strip_prefix(prefix).ok_or_else(|| nonsense(OUTSIDE))?;
+            let below = key.strip_prefix(prefix).ok_or_else(|| outside(&key))?;
             match below {
                 "" => page.marker = Some(listed),
                 below => page.keys.push((below.to_owned(), listed)),

@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::types::EncodingType;
 
-use crate::list::pages::{Answer, Circle, From, KeyPage, Next, OUTSIDE, Page, decoded, nonsense};
+use crate::list::pages::{Answer, Circle, From, KeyPage, Next, Page, decoded, nonsense, outside};
 use crate::read::object::Bucket;
 use host::interrupt;
 use types::error::{Cause, Op, Result};
@@ -144,6 +144,26 @@ impl Bucket {
         Ok(first.is_some_and(|page| page.marker_bytes.is_some()))
     }
 
+    /// Returns whether the service stores any object whose key begins with `prefix`. Unlike
+    /// [`Bucket::has_below`], it lists no directories: a service that keeps objects in directories
+    /// lists those for a while after their last object has been deleted (SeaweedFS).
+    ///
+    /// # Errors
+    /// Fails like [`Bucket::has_below`].
+    pub fn has_objects(&self, prefix: &str) -> Result<bool> {
+        let (mut next, mut circle) = (None::<String>, Circle::default());
+        loop {
+            let page = self.key_page(prefix, next.as_deref().map_or(From::Start, From::Token))?;
+            if page.marker.is_some() || !page.keys.is_empty() {
+                return Ok(true);
+            }
+            next = circle.pass(page.next)?;
+            if next.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Returns the first page of a listing that has any key.
     fn first_page(&self, prefix: &str, keys_max: i32) -> Result<Option<Page>> {
         // A page may be empty and still not be the last, so pages are read until a key or the end
@@ -153,7 +173,7 @@ impl Bucket {
             let from = next.as_deref().map_or(From::Start, From::Token);
             let mut page = self.page(prefix, from, keys_max)?;
             if !page.outside.is_empty() {
-                return Err(nonsense(OUTSIDE));
+                return Err(outside(&page.outside[0]));
             }
             next = circle.pass(page.next.take())?;
             // The marker of the directory itself counts as a key too.

@@ -25,7 +25,11 @@ impl Bucket {
             tracing::debug!(%error, key, "a probe of the target is left");
         }
         match found {
-            Ok(Ok(())) => *known.get_or_init(|| false),
+            Ok(Ok(())) => {
+                // Such a service still lists the directory in which it kept the object.
+                let _ = self.remove(&format!("{probe}/"));
+                *known.get_or_init(|| false)
+            }
             Ok(Err(error)) if error.cause.is_vanished() => *known.get_or_init(|| true),
             // Not known, so the next key asks again.
             _ => true,

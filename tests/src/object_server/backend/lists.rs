@@ -138,7 +138,13 @@ impl Backend {
                 next_continuation_token: next.filter(|_| !is_old),
                 ..Default::default()
             };
-            let (contents, prefixes) = entries_of(bucket, page.entries, encode, encode_prefix);
+            let (mut contents, prefixes) = entries_of(bucket, page.entries, encode, encode_prefix);
+            let shows_all = behaviour.has(Quirk::ListsEmptyDirectories) && !ask.delimiter.is_empty();
+            if shows_all && contents.is_empty() && prefixes.is_empty() {
+                let (key, last_modified) = (Some(encode(ask.prefix)), Some(bucket.created.into()));
+                let size = Some(0);
+                contents.push(dto::Object { key, size, last_modified, ..Default::default() });
+            }
             (output.contents, output.common_prefixes) = (Some(contents), Some(prefixes));
             Ok(output)
         })
