@@ -256,9 +256,7 @@ impl RemoveRoot {
             return Ok(());
         }
         match resolver.objects(Side::Source, &path::join(&self.shown, b"/")) {
-            Some((objects, _)) if objects.has_objects()? => {
-                Err(Op::Remove.errno(libc::ENOTEMPTY))
-            }
+            Some((objects, _)) if objects.has_objects()? => Err(Op::Remove.errno(libc::ENOTEMPTY)),
             _ => Ok(()),
         }
     }

@@ -139,7 +139,8 @@ impl Backend {
                 ..Default::default()
             };
             let (mut contents, prefixes) = entries_of(bucket, page.entries, encode, encode_prefix);
-            let shows_all = behaviour.has(Quirk::ListsEmptyDirectories) && !ask.delimiter.is_empty();
+            let shows_all =
+                behaviour.has(Quirk::ListsEmptyDirectories) && !ask.delimiter.is_empty();
             if shows_all && contents.is_empty() && prefixes.is_empty() {
                 let (key, last_modified) = (Some(encode(ask.prefix)), Some(bucket.created.into()));
                 let size = Some(0);
