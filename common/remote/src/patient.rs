@@ -9,31 +9,35 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-/// Writing end of a pipe; writing fails with `TimedOut` where the other end reads nothing for a
-/// while. A thread that waits for an answer notices a silent host by itself, but none may do so
-/// while all threads write.
+/// Writing end of a pipe; writing fails with `TimedOut` where the other end reads nothing in two
+/// periods, one after the other. A thread that waits for an answer notices a silent host by itself,
+/// but none may do so while all threads write.
 pub struct PatientPipe {
     pipe: File,
-    stillness_max: Duration,
+    silence_max: Duration,
 }
 
 impl PatientPipe {
-    /// Takes a pipe over, whose other end reads something within `stillness_max`.
+    /// Takes a pipe over, whose other end reads something in one of two periods of `silence_max`.
     ///
     /// # Errors
     /// Those of `fcntl`.
-    pub fn new(pipe: OwnedFd, stillness_max: Duration) -> io::Result<Self> {
+    pub fn new(pipe: OwnedFd, silence_max: Duration) -> io::Result<Self> {
         fcntl_setfl(&pipe, fcntl_getfl(&pipe)?.union(OFlags::NONBLOCK))?;
-        Ok(Self { pipe: pipe.into(), stillness_max })
+        Ok(Self { pipe: pipe.into(), silence_max })
     }
 
     fn wait(&self) -> io::Result<()> {
-        let time = Timespec::try_from(self.stillness_max).ok();
-        match poll(&mut [PollFd::new(&self.pipe, PollFlags::OUT)], time.as_ref()) {
-            Ok(0) => Err(io::ErrorKind::TimedOut.into()),
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        let time = Timespec::try_from(self.silence_max).ok();
+        // The first period may have passed while a scheduler had suspended the whole job.
+        for _ in 0..2 {
+            match poll(&mut [PollFd::new(&self.pipe, PollFlags::OUT)], time.as_ref()) {
+                Ok(0) => {}
+                Ok(_) | Err(Errno::INTR) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 

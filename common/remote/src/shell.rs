@@ -121,8 +121,7 @@ pub fn start(words: &[String]) -> Result<Link, ShellError> {
     // who has many pipes is refused, and has those of the usual size.
     let _ = fcntl_setpipe_size(&to, REMOTE_PIPE_BYTES);
     let _ = fcntl_setpipe_size(&from, REMOTE_PIPE_BYTES);
-    // As long as a thread that waits for an answer: it asks once, and waits a second time.
-    let to = PatientPipe::new(to.into(), REMOTE_SILENCE_MAX * 2).map_err(ShellError::Input)?;
+    let to = PatientPipe::new(to.into(), REMOTE_SILENCE_MAX).map_err(ShellError::Input)?;
     Ok(Link { from: Box::new(from), to: Box::new(to), child: Some(child) })
 }
 

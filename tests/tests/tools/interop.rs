@@ -169,6 +169,15 @@ fn keys_that_a_server_takes_for_others_are_refused() {
     let walked = go(&server, 1, &["dwalk", "--json", "s3://data/t"]).expect(0);
     assert_eq!(walked.summary()["totals"]["found"]["directories"], 2, "no probe: {walked:?}");
 
+    // Nor is the other object found by such a key.
+    let other = r"s3://data/t/d\f";
+    for words in [&["dcp", other, text(&work.at("other"))][..], &["drm", other], &["dwalk", other]]
+    {
+        let ended = go(&server, 1, words).expect(3);
+        assert!(ended.stderr.contains("No such file or directory"), "{ended:?}");
+    }
+    go(&server, 1, &["dcp", "s3://data/t/d/f", text(&work.at("back"))]).expect(0);
+
     // Parts need not begin with the first one.
     let part = work.at("part");
     trees::write(&part, b"content");

@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::types::EncodingType;
 
-use crate::list::pages::{Answer, Circle, From, KeyPage, Next, Page, decoded, nonsense, outside};
+use crate::list::pages::{Answer, Circle, From, KeyPage, Next, Page, decoded, outside};
 use crate::read::object::Bucket;
 use host::interrupt;
 use types::error::{Cause, Op, Result};

@@ -114,11 +114,12 @@ impl Bucket {
                 .set_request_payer(self.payer())
                 .send()
         };
-        self.service.call_proven(Op::Stat, request, |answer| {
+        let head = self.service.call_proven(Op::Stat, request, |answer| {
             let answer = Answer::of_head(&answer);
             let size_bytes = answer.length.or_else(|| answer.length_of_nothing());
             self.head_of(key, size_bytes.ok_or(ServiceFault::NoLength)?, answer)
-        })
+        })?;
+        if self.is_itself(key)? { Ok(head) } else { Err(Op::Stat.errno(libc::ENOENT)) }
     }
 
     /// Returns the size in bytes of one part of an object that was uploaded in parts. Returns

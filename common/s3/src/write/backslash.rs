@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 
+use crate::list::pages::NONSENSE;
 use crate::read::object::Bucket;
 use crate::write::fields::{Like, NewObject};
 use types::entry::{Attributes, Kind};
-use types::error::Result;
+use types::error::{Cause, Result};
 use types::operand::staged_name::probe_name;
 
 impl Bucket {
@@ -33,6 +34,26 @@ impl Bucket {
             Ok(Err(error)) if error.cause.is_vanished() => *known.get_or_init(|| true),
             // Not known, so the next key asks again.
             _ => true,
+        }
+    }
+
+    /// Returns whether an answer about this key is about an object of that key, and not about one
+    /// with a slash instead of a backslash. A listing tells, until the service has kept one.
+    ///
+    /// # Errors
+    /// Returns the error of the listing.
+    pub fn is_itself(&self, key: &str) -> Result<bool> {
+        let known = &self.service.capabilities.backslashes;
+        if !key.contains('\\') || known.get() == Some(&true) {
+            return Ok(true);
+        }
+        match self.has_key(key) {
+            Ok(true) => Ok(*known.get_or_init(|| true)),
+            // An account that may only read learns no more.
+            Err(error) if error.cause == Cause::System(libc::EACCES) => Ok(true),
+            // The key that is listed has a slash, too.
+            Err(error) if error.cause == NONSENSE => Ok(false),
+            listed => listed,
         }
     }
 
