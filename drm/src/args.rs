@@ -91,7 +91,7 @@ Examples:
 const ENVIRONMENT: &str = "DRM_THREADS=16";
 
 const EXIT_CODES: &str = "\
-0 all deleted, 2 usage, 3 nothing could be deleted, 20 stopped by a signal,
+0 all deleted, 2 usage, 3 nothing could be deleted, 20 interrupted by a signal,
 23 some could not be deleted, 70 bug, 74 results could not be written";
 
 impl ToolArgs for Args {

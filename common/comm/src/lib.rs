@@ -3,6 +3,8 @@
 //! [`Comm`] is the whole interface of a parallel job to the other crates. MPI is one
 //! implementation; threads of one process and a seeded simulator are the others, so that everything
 //! above runs under test without MPI and under every order of messages.
+//!
+//! Uses: `host`, `types`.
 
 pub mod collective;
 pub mod launcher;

@@ -1,7 +1,7 @@
 //! The node that a rank runs on: mounts, signals, process limits, memory for I/O that bypasses the
 //! page cache.
 //!
-//! This crate may use `types` alone.
+//! Uses: `types`.
 
 pub mod aligned;
 pub mod bug;

@@ -1,6 +1,8 @@
 //! Lists of entries as files: a Parquet directory with one file per rank, NDJSON, or the binary
 //! format of mpiFileUtils. A walk writes them, and any rank reads them back in pieces:
 //! [`source::ListSource`] returns paths, attributes and targets of symbolic links to all tools.
+//!
+//! Uses: `host`, `types`.
 
 pub mod appended;
 pub mod base;

@@ -3,6 +3,8 @@
 //!
 //! An operation is a job of the engine in `sched`, and uses files through the traits of `store`.
 //! Only [`resolver`] knows which stores exist.
+//!
+//! Uses: `comm`, `host`, `lists`, `posix`, `remote`, `s3`, `sched`, `sftp`, `store`, `types`.
 
 pub mod chunked;
 pub mod clean;

@@ -4,6 +4,8 @@
 //! by `openat2` with `RESOLVE_BENEATH` or by single components with `O_NOFOLLOW`, so swapping a
 //! directory for a symbolic link cannot lead a copy outside its tree, and paths beyond `PATH_MAX`
 //! work. Attributes are set by descriptor.
+//!
+//! Uses: `host`, `store`, `types`.
 
 mod answered;
 mod attributes;

@@ -6,6 +6,8 @@
 //! [`store::RemoteStore`] is the store on top of them. A request names paths and no handles, so it
 //! can be repeated on another connection after its own has broken. Nothing that arrives is trusted:
 //! sizes, names and checksums are validated here, on both sides.
+//!
+//! Uses: `host`, `posix`, `store`, `types`.
 
 pub mod agent;
 mod answers;

@@ -8,6 +8,8 @@
 //!
 //! Without the feature `client` only the configuration is compiled, and every location in S3 is
 //! refused.
+//!
+//! Uses: `host`, `store`, `types`.
 
 pub mod config;
 

@@ -3,6 +3,8 @@
 //!
 //! [`reactor`] decides, as a pure state machine over messages; `pool` holds the threads;
 //! [`engine`] joins the two and is all that an operation sees, through [`job::Job`].
+//!
+//! Uses: `comm`, `host`, `types`.
 
 pub mod context;
 pub mod counters;

@@ -9,6 +9,8 @@
 //! The protocol names entries by paths. No handle of a directory protects from a symbolic link that
 //! somebody puts into a path between two requests; each directory is inspected before it is
 //! entered. Nothing that arrives is trusted: lengths, names and types are validated here.
+//!
+//! Uses: `host`, `remote`, `store`, `types`.
 
 mod answers;
 pub mod host;

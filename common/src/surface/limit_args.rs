@@ -25,7 +25,7 @@ pub struct LimitArgs {
 
     /// Read limits from FILE while the job runs
     ///
-    /// Lines are bwlimit=RATE, iops-limit=N, pause and resume. Rank 0 looks at FILE twice a second;
+    /// Lines are bwlimit=RATE, iops-limit=N, pause and resume. Rank 0 reads FILE twice a second;
     /// it need not exist.
     #[arg(long, value_name = "FILE")]
     control_file: Option<PathBuf>,

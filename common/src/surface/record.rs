@@ -73,11 +73,11 @@ impl Record {
     ///
     /// # Errors
     /// Fails where the record lacks something.
-    pub fn end(mut self, is_stopped: bool, exit: Exit) -> Result<(), RecordError> {
-        let (complete, code) = (!is_stopped, exit.code());
+    pub fn end(mut self, is_interrupted: bool, exit: Exit) -> Result<(), RecordError> {
+        let (complete, code) = (!is_interrupted, exit.code());
         self.mark("end", json!({ "complete": complete, "exit_code": code }));
-        if is_stopped && self.format == RecordFormat::Itemize {
-            self.add(format!("*stopped    before all was done (exit {code})\n").as_bytes());
+        if is_interrupted && self.format == RecordFormat::Itemize {
+            self.add(format!("*interrupted before all was done (exit {code})\n").as_bytes());
         }
         self.file.map_or(Ok(()), RecordFile::end)
     }

@@ -16,7 +16,7 @@ pub struct RecordArgs {
     /// fails
     ///
     /// Lines are appended to FILE, at the latest a second after the change; the last one tells
-    /// whether the job was stopped. FILE must not be in what is copied or deleted.
+    /// whether the job was interrupted. FILE must not be in what is copied or deleted.
     #[arg(long, value_name = "FILE")]
     log_file: Option<OsString>,
 

@@ -169,9 +169,9 @@ impl Reporter {
 
     /// Ends the record.
     fn close_record(&mut self, summary: &Summary) {
-        let is_stopped = summary.totals().cancelled_tasks > 0;
+        let is_interrupted = summary.totals().cancelled_tasks > 0;
         if let Some(record) = self.record.take()
-            && let Err(why) = record.end(is_stopped, summary.exit)
+            && let Err(why) = record.end(is_interrupted, summary.exit)
         {
             self.unwritten(why);
         }

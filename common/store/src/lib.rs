@@ -19,6 +19,8 @@
 //! [`faulty`] and [`dry_run`] are stores around stores. A decorator implements [`StoreDecorator`],
 //! [`DirDecorator`], [`SourceFileDecorator`] or [`StagedFileDecorator`], each of which forwards all
 //! methods that the decorator does not override.
+//!
+//! Uses: `types`.
 
 mod absent;
 mod dir;

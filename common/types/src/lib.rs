@@ -1,7 +1,9 @@
 //! Names, paths, errors, exit codes, entries, attributes, filters and tallies: the types that all
 //! layers share.
 //!
-//! This crate does no I/O, and uses no other crate of the project.
+//! This crate does no I/O.
+//!
+//! Uses: no other crate of the ladder.
 
 pub mod attributes;
 pub mod content;

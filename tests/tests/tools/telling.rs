@@ -9,11 +9,8 @@ use std::process::Command;
 use serde_json::Value;
 use suite_tests::job::{Ended, alone, nobody, ranks, run};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
 
 /// Reads a number behind a word, as a program does that reads the output of mpiFileUtils.
 fn after<'o>(output: &'o str, word: &str) -> Vec<&'o str> {
@@ -32,7 +29,7 @@ fn percentages(output: &str) -> Vec<u32> {
 
 #[test]
 fn the_words_of_mpifileutils_are_read_by_programs_that_know_them() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = (work.path().join("source"), work.path().join("target"));
     trees::small_files(&source, 2, 3);
     trees::write(&source.join("large"), &trees::noise(5 << 20));
@@ -59,7 +56,7 @@ fn the_words_of_mpifileutils_are_read_by_programs_that_know_them() {
 
 #[test]
 fn a_copy_that_fails_never_tells_of_a_hundred_percent() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = (work.path().join("source"), work.path().join("target"));
     trees::small_files(&source, 1, 2);
     fs::hard_link(source.join("d0000/f00000"), source.join("other")).unwrap();
@@ -72,7 +69,7 @@ fn a_copy_that_fails_never_tells_of_a_hundred_percent() {
 
 #[test]
 fn other_tools_tell_in_the_words_of_mpifileutils_too() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = (work.path().join("source"), work.path().join("target"));
     trees::small_files(&source, 2, 3);
     let output = |tool: &str, trees: &[&Path]| {
@@ -145,7 +142,7 @@ fn two_trees(work: &Path) -> [std::path::PathBuf; 2] {
 
 #[test]
 fn a_mirror_records_each_change_and_nothing_else() {
-    let work = temp();
+    let work = Sandbox::new();
     let [source, target] = two_trees(work.path());
     let log = work.path().join("log");
     let trees: [&Path; 2] = [&source, &target];
@@ -176,7 +173,7 @@ fn a_mirror_records_each_change_and_nothing_else() {
 
 #[test]
 fn itemized_changes_are_those_of_rsync() {
-    let work = temp();
+    let work = Sandbox::new();
     let [source, target] = two_trees(work.path());
     let mut rsync = Command::new("rsync");
     rsync.args(["-rlptgoni", "--delete"]).arg(source.join("")).arg(target.join(""));
@@ -194,7 +191,7 @@ fn itemized_changes_are_those_of_rsync() {
 #[test]
 fn a_failure_is_recorded_and_a_removal() {
     need_root!();
-    let work = temp();
+    let work = Sandbox::new();
     let tree = work.path().join("tree");
     trees::write(&tree.join("file"), b"x");
     trees::write(&tree.join("closed"), b"x");
@@ -216,7 +213,7 @@ fn a_failure_is_recorded_and_a_removal() {
 
 #[test]
 fn a_record_is_no_part_of_what_it_records() {
-    let work = temp();
+    let work = Sandbox::new();
     let [source, target] = two_trees(work.path());
     for (tool, trees, log) in [
         ("dcp", vec![&source, &target], source.join("log")),
@@ -236,7 +233,7 @@ fn a_record_is_no_part_of_what_it_records() {
 #[test]
 fn the_last_line_names_a_command_that_completes_the_job() {
     need_root!();
-    let work = temp();
+    let work = Sandbox::new();
     let tree = work.path().join("tree");
     trees::small_files(&tree, 1, 2);
     trees::write(&tree.join("closed"), b"x");
@@ -271,7 +268,7 @@ fn the_last_line_names_a_command_that_completes_the_job() {
 
 #[test]
 fn what_a_file_of_paths_names_in_vain_has_failed_and_not_vanished() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, names) = (work.path().join("source"), work.path().join("names"));
     trees::small_files(&source, 1, 1);
     fs::write(&names, "nowhere\nd0000/nowhere\n").unwrap();
@@ -301,7 +298,7 @@ fn on_terminal(work: &Path, command: &Command) -> String {
 
 #[test]
 fn a_bar_fits_the_terminal_and_leaves_no_piece_behind() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = (work.path().join("source"), work.path().join("target"));
     trees::write(&source.join("file"), &trees::noise(9 << 20));
     trees::write(&source.join("other"), b"x");

@@ -117,6 +117,16 @@ fn the_ladder_of_crates_is_the_one_in_the_documentation() {
         assert!(real.remove(package).is_some());
     }
     assert_eq!(documented, real);
+    for (name, uses) in &real {
+        let room = if name == "common" { "common".into() } else { format!("common/{name}") };
+        let text = std::fs::read_to_string(root().join(room).join("src/lib.rs")).unwrap();
+        let uses: Vec<_> = uses.iter().map(|it| format!("`{it}`")).collect();
+        let line = match &uses[..] {
+            [] => "//! Uses: no other crate of the ladder.\n".to_owned(),
+            uses => format!("//! Uses: {}.\n", uses.join(", ")),
+        };
+        assert!(text.contains(&line), "{name}: {line}");
+    }
 }
 
 /// Pages of the documentation: path from the root, and content.
