@@ -136,13 +136,13 @@ impl Args {
         let mut sources = self.paths();
         let target = sources.pop().filter(|_| !sources.is_empty())?;
         let symlinks = self.symlinks.symlinks();
-        let wishes = self.copy.wishes(
+        let requested = self.copy.requested(
             &Keep::default(),
             self.singly,
             symlinks,
             self.changes.criteria_if_any(),
         );
-        let wishes = if self.remove_source { wishes.moving() } else { wishes };
-        Some(CopyRequest { sources, target, wishes })
+        let requested = if self.remove_source { requested.moving() } else { requested };
+        Some(CopyRequest { sources, target, requested })
     }
 }

@@ -117,7 +117,7 @@ impl Args {
             source: self.source.clone().into_vec(),
             target: self.target.clone().into_vec(),
             delete_max: self.max_delete,
-            wishes: self.copy.wishes(
+            requested: self.copy.requested(
                 &Keep::all(),
                 SingleKeepArgs::default(),
                 self.symlinks.symlinks(),

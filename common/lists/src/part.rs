@@ -136,7 +136,7 @@ fn create_soon(path: &Path) -> std::io::Result<File> {
                 if error.kind() == std::io::ErrorKind::NotFound
                     && began.elapsed() < limits::VISIBLE_WAIT_MAX =>
             {
-                std::thread::sleep(limits::CREW_WINDOW_MAX);
+                std::thread::sleep(limits::GROWTH_WINDOW_MAX);
             }
             other => return other,
         }

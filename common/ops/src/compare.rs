@@ -298,7 +298,7 @@ impl<'c> CompareJob<'c> {
             );
             return Ok(Visited::NOTHING_MOVED);
         };
-        if target.kind == Kind::Directory && self.wants_extras() {
+        if target.kind == Kind::Directory && self.wants_extraneous() {
             self.walk_target_below(entry, context);
         }
         let compared = &mut worker.gathered.tally.compared;

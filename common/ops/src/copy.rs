@@ -16,7 +16,7 @@ mod context;
 mod decide;
 mod directory;
 mod env;
-pub mod extras;
+pub mod extraneous;
 pub mod finish;
 mod hard_links;
 mod hopeless;
@@ -177,9 +177,9 @@ impl<'c> CopyJob<'c> {
 
     /// Returns the work that is left for the end of the job.
     pub fn into_leftovers(self) -> Leftovers {
-        let Upkeep { directories, postponed: Postponed { extras, deferred }, .. } = self.upkeep;
+        let Upkeep { directories, postponed: Postponed { extraneous, deferred }, .. } = self.upkeep;
         let (directories, links) = (directories.records, self.links.into_records());
-        Leftovers { earlier: Vec::new(), directories, extras, deferred, links }
+        Leftovers { earlier: Vec::new(), directories, extraneous, deferred, links }
     }
 
     /// Ends a large file of this rank, and releases the job that waited for it.

@@ -63,7 +63,7 @@ pub enum WalkTask {
     KeyRange(Arc<DirRef>, KeyRange),
     /// Read a range of entries of a directory of the other tree, and visit those that only that
     /// tree has.
-    Extras(Arc<DirRef>, KeyRange),
+    Extraneous(Arc<DirRef>, KeyRange),
     /// Visit entries of a directory by these names.
     Batch(Arc<DirRef>, NameBatch),
     /// Visit entries of a directory by these consecutive names, in their order and by one thread.
@@ -90,13 +90,13 @@ pub trait Visitor: Job<Task: From<WalkTask>, Event = Event, Worker: AsMut<Gather
 
     /// Returns whether to also visit extraneous entries: those that only the other tree has, in
     /// directories that both have.
-    fn wants_extras(&self) -> bool {
+    fn wants_extraneous(&self) -> bool {
         false
     }
 
     /// Returns whether the other tree is case-insensitive. Of names that differ only in case, only
     /// the first is visited then.
-    fn folds_case(&self, _root: u32) -> bool {
+    fn is_case_insensitive(&self, _root: u32) -> bool {
         false
     }
 
@@ -316,8 +316,8 @@ pub fn run<V: Visitor>(
             let read = ranges::read(visitor, &dir_ref, key_range, worker, context);
             read.unwrap_or_else(|error| shut(visitor, &dir_ref, error, worker, context));
         }
-        WalkTask::Extras(dir_ref, key_range) => {
-            let read = ranges::read_extras(visitor, &dir_ref, key_range, worker, context);
+        WalkTask::Extraneous(dir_ref, key_range) => {
+            let read = ranges::read_extraneous(visitor, &dir_ref, key_range, worker, context);
             read.unwrap_or_else(|error| shut(visitor, &dir_ref, error, worker, context));
         }
         WalkTask::Batch(dir_ref, batch) => match walked_dir(visitor, &dir_ref) {
@@ -374,8 +374,9 @@ fn list<V: Visitor>(
     if is_other_system(visitor, dir_ref, &metadata) {
         return;
     }
-    let with_extras = visitor.wants_extras() && dir_ref.trees() == Trees::Both;
-    let folds = dir_ref.trees().side() == Side::Source && visitor.folds_case(dir_ref.root());
+    let with_extraneous = visitor.wants_extraneous() && dir_ref.trees() == Trees::Both;
+    let folds =
+        dir_ref.trees().side() == Side::Source && visitor.is_case_insensitive(dir_ref.root());
     let set = || if folds { NameSet::folding() } else { NameSet::default() };
     let (mut names, mut taken, mut folded) = (set(), set(), Vec::new());
     let is_news = |name: &Name, hint| !is_again || visitor.is_news(dir_ref, &*dir, name, hint);
@@ -399,7 +400,7 @@ fn list<V: Visitor>(
         // has another type. Where the target is case-insensitive, patterns may not match the name
         // there, so the name is protected from deletion in any case.
         let is_chosen = || visitor.selection().is_chosen(dir_ref, &*dir, name, hint);
-        if with_extras && (folds || is_chosen()) {
+        if with_extraneous && (folds || is_chosen()) {
             names.insert(name);
         }
         if !is_news(name, hint) {
@@ -411,7 +412,7 @@ fn list<V: Visitor>(
         }
         is_free
     };
-    let sharing = match with_extras {
+    let sharing = match with_extraneous {
         _ if folds => Sharing::InOrder,
         // A comparison of names needs the same names of both directories in one place.
         true => Sharing::InPairs,
@@ -425,10 +426,10 @@ fn list<V: Visitor>(
         visitor.invalid_key(dir_ref, name.to_bytes(), side_error, worker, context);
     }
     let listed = listed.and_then(|end| {
-        let (extras, names) = (Arc::new(dir_ref.extras()), (&names, is_again));
-        let part = Part::Extras(KeyRange::of_entries(String::new(), end));
-        if with_extras {
-            list_extras(visitor, &extras, part, names, worker, context)
+        let (extraneous, names) = (Arc::new(dir_ref.extraneous()), (&names, is_again));
+        let part = Part::Extraneous(KeyRange::of_entries(String::new(), end));
+        if with_extraneous {
+            list_extraneous(visitor, &extraneous, part, names, worker, context)
         } else {
             Ok(())
         }
@@ -469,31 +470,31 @@ fn is_other_system<V: Visitor>(visitor: &V, dir_ref: &DirRef, metadata: &Metadat
 }
 
 /// Visits the extraneous entries in a part of a directory: those that the other tree has in
-/// addition to the source's names. `extras` refers to it as one of extraneous names.
-fn list_extras<V: Visitor>(
+/// addition to the source's names. `extraneous` refers to it as one of extraneous names.
+fn list_extraneous<V: Visitor>(
     visitor: &V,
-    extras: &Arc<DirRef>,
+    extraneous: &Arc<DirRef>,
     part: Part,
     (names, is_again): (&NameSet, bool),
     worker: &mut V::Worker,
     context: &TaskContext<'_, V>,
 ) -> Result<(), SideError> {
-    let dir = target_dir(visitor, extras)?;
+    let dir = target_dir(visitor, extraneous)?;
     // A mount point in the target is another file system, from which `-x` also excludes deletion.
     if visitor.selection().is_one_file_system() {
         let metadata = dir.metadata().at(Side::Target)?;
-        let device = visitor.target(extras.root()).map_or(Ok(metadata.device), Store::device);
+        let device = visitor.target(extraneous.root()).map_or(Ok(metadata.device), Store::device);
         if visitor.selection().stops_at(&metadata, device) {
             return Ok(());
         }
     }
     let is_extra = |name: &Name, hint| {
-        let is_new = || !is_again || visitor.is_news(extras, &*dir, name, hint);
+        let is_new = || !is_again || visitor.is_news(extraneous, &*dir, name, hint);
         !names.contains(name) && !visitor.is_staged(name) && is_new()
     };
-    let order = VisitOrder::of(visitor, extras);
-    let sharing = ranges::sharing_of_extras(names);
-    let listing = Listing { visitor, dir_ref: extras, dir: &dir, sharing, order };
+    let order = VisitOrder::of(visitor, extraneous);
+    let sharing = ranges::sharing_of_extraneous(names);
+    let listing = Listing { visitor, dir_ref: extraneous, dir: &dir, sharing, order };
     listing.read(part, is_extra, worker, context).map(|_| ())
 }
 

@@ -28,7 +28,7 @@ const FOLDING_FLAG: u32 = 0x4000_0000;
 const NAMES_MAX: usize = 8;
 
 /// Returns true where names in that directory collide if they differ only in case.
-pub(super) fn folds_case(root: &OwnedFd, system: Option<u64>) -> bool {
+pub(super) fn is_case_insensitive(root: &OwnedFd, system: Option<u64>) -> bool {
     if is_made_up(root) {
         return false;
     }
@@ -108,8 +108,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         let open =
             |path: &std::path::Path| rustix::fs::open(path, DIRECTORY, Mode::empty()).unwrap();
-        assert!(!folds_case(&open(dir.path()), None));
-        assert!(!folds_case(&open(&dir.path().join("sub")), None));
-        assert!(folds_case(&open(dir.path()), Some(0x4d44)));
+        assert!(!is_case_insensitive(&open(dir.path()), None));
+        assert!(!is_case_insensitive(&open(&dir.path().join("sub")), None));
+        assert!(is_case_insensitive(&open(dir.path()), Some(0x4d44)));
     }
 }

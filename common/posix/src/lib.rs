@@ -100,7 +100,7 @@ struct Shared {
     xattrs: XattrFilter,
     copy_range: CopyRange,
     lustre: Lustre,
-    folds_case: OnceLock<bool>,
+    is_case_insensitive: OnceLock<bool>,
     /// Device of the root, and the range of times on it, once that was determined.
     time_range: OnceLock<(u64, TimeRange)>,
     /// Granularity of new files' times in nanoseconds, once there is a new file.
@@ -142,7 +142,7 @@ impl PosixStore {
                 xattrs: open_as.xattrs,
                 copy_range: CopyRange::on(system),
                 lustre: Lustre::default(),
-                folds_case: OnceLock::new(),
+                is_case_insensitive: OnceLock::new(),
                 time_range: OnceLock::new(),
                 time_step_ns: OnceLock::new(),
                 daos,
@@ -243,10 +243,10 @@ impl Store for PosixStore {
         if device == entry.device { range } else { TimeRange::All }
     }
 
-    fn chunk_bytes(&self, _size_bytes: u64, wish_bytes: u64) -> u64 {
+    fn chunk_bytes(&self, _size_bytes: u64, requested_bytes: u64) -> u64 {
         match &self.shared.daos {
-            Some(daos) => wish_bytes.next_multiple_of(daos.chunk_bytes),
-            None => wish_bytes,
+            Some(daos) => requested_bytes.next_multiple_of(daos.chunk_bytes),
+            None => requested_bytes,
         }
     }
 
@@ -287,11 +287,11 @@ impl Store for PosixStore {
         }
     }
 
-    fn folds_case(&self) -> bool {
+    fn is_case_insensitive(&self) -> bool {
         *self
             .shared
-            .folds_case
-            .get_or_init(|| case_insensitive::folds_case(&self.root, self.system))
+            .is_case_insensitive
+            .get_or_init(|| case_insensitive::is_case_insensitive(&self.root, self.system))
     }
 
     fn has_spare_handles(&self) -> bool {

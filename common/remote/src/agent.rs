@@ -348,7 +348,7 @@ impl Agent {
         let metadata = store.root_metadata()?;
         let is = RootIs {
             metadata: self.shown(metadata, metadata.device),
-            folds_case: store.folds_case(),
+            is_case_insensitive: store.is_case_insensitive(),
             mounts: mounts(&store, None),
         };
         let opened = OpenRoot { store, pieces, device: metadata.device, path };

@@ -370,7 +370,7 @@ pub struct RootIs {
     /// Metadata of it.
     pub metadata: Metadata,
     /// True if names that differ only in case collide.
-    pub folds_case: bool,
+    pub is_case_insensitive: bool,
     /// Mounts below it.
     pub mounts: Mounts,
 }

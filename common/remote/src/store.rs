@@ -168,8 +168,8 @@ impl Store for RemoteStore {
         Capabilities { clock_behind: SERVER_CLOCK_BEHIND_MAX, ..Capabilities::default() }
     }
 
-    fn folds_case(&self) -> bool {
-        self.opened.folds_case
+    fn is_case_insensitive(&self) -> bool {
+        self.opened.is_case_insensitive
     }
 
     fn sync(&self) -> Result<()> {

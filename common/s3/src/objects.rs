@@ -142,17 +142,17 @@ impl Store for ObjectStore {
         }
     }
 
-    fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
+    fn chunk_bytes(&self, size_bytes: u64, requested_bytes: u64) -> u64 {
         let settings = &self.bucket.service.settings;
-        let wish_bytes = settings.part_bytes.unwrap_or(wish_bytes);
+        let requested_bytes = settings.part_bytes.unwrap_or(requested_bytes);
         // The body of a single request is held in memory as a whole, so the limit of buffers caps
         // the configured cutoff.
         let whole_bytes_max = settings.upload_cutoff_bytes.unwrap_or(0).min(S3_BLOCKS_BYTES_MAX);
         if size_bytes <= whole_bytes_max {
-            return wish_bytes.max(size_bytes);
+            return requested_bytes.max(size_bytes);
         }
         // An object too large for any number of parts is left to the service, which refuses it.
-        Parts::of(size_bytes, wish_bytes).map_or(wish_bytes, |parts| parts.part_bytes)
+        Parts::of(size_bytes, requested_bytes).map_or(requested_bytes, |parts| parts.part_bytes)
     }
 
     fn remove_keys(&self, keys: &[String]) -> Result<Vec<(usize, Error)>> {

@@ -246,7 +246,7 @@ impl<J: Job> MainThread<'_, '_, J> {
                 self.local.mail.comm().abort(Exit::Unusable);
             }
             if self.started == 0 {
-                std::thread::sleep(limits::CREW_WINDOW_MAX);
+                std::thread::sleep(limits::GROWTH_WINDOW_MAX);
             }
         }
     }

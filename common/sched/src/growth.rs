@@ -184,18 +184,18 @@ impl Site {
 
     /// Returns true where so many ranks act together that each must be careful.
     fn is_one_of_many(&self) -> bool {
-        self.ranks > limits::CREW_EAGER_RANKS_MAX
+        self.ranks > limits::GROWTH_EAGER_RANKS_MAX
     }
 
     /// Returns true where the CPU, not the storage, limited the threads in a window.
     fn is_computing(&self, window: &Window, threads: u32) -> bool {
         let usable = self.cpu_share.min(f64::from(threads));
         // Preemption more often than waiting: other processes need this CPU, too.
-        window.cpu > usable * limits::CREW_BUSY_SHARE || window.preemptions > window.waits
+        window.cpu > usable * limits::GROWTH_BUSY_SHARE || window.preemptions > window.waits
     }
 }
 
 /// Returns true where the number of threads does not decide how much is done.
 fn is_limited_otherwise(state: PoolState) -> bool {
-    state.idle > 0 || state.large_transfers >= limits::CREW_LARGE_TRANSFERS
+    state.idle > 0 || state.large_transfers >= limits::GROWTH_LARGE_TRANSFERS
 }

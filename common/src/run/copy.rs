@@ -15,7 +15,7 @@ use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use super::verify;
 use crate::surface::cli::CommonArgs;
-use crate::surface::copy_args::CopyWishes;
+use crate::surface::copy_args::RequestedCopy;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -41,7 +41,7 @@ pub struct CopyRequest {
     /// Target.
     pub target: Vec<u8>,
     /// How.
-    pub wishes: CopyWishes,
+    pub requested: RequestedCopy,
 }
 
 /// Runs a copy on all ranks.
@@ -52,13 +52,13 @@ pub fn run(session: &mut Session<'_, '_>, request: &CopyRequest, args: &CommonAr
 impl Transfer for CopyRequest {
     const VERB: &str = "copy";
 
-    fn wishes(&self) -> &CopyWishes {
-        &self.wishes
+    fn requested(&self) -> &RequestedCopy {
+        &self.requested
     }
 
     fn places(&self) -> Vec<(Side, &[u8])> {
         let sources = self.sources.iter().map(|path| (Side::Source, &path[..]));
-        let old = self.wishes.options.old_copy().map(|old| (Side::Target, &old.path[..]));
+        let old = self.requested.options.old_copy().map(|old| (Side::Target, &old.path[..]));
         sources.chain([(Side::Target, &self.target[..])]).chain(old).collect()
     }
 
@@ -98,8 +98,8 @@ fn prepare(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Prepared {
-    let CopyRequest { mut sources, target, wishes } = request;
-    let CopyWishes { mut options, named, .. } = wishes.clone();
+    let CopyRequest { mut sources, target, requested } = request;
+    let RequestedCopy { mut options, named, .. } = requested.clone();
     options.plan_as = options.dry_run.then(|| args.line_format());
     let (mut plan, mut journal) = (CopyPlan::default(), None);
     if let Some(refusal) = verify::refusal(&options) {
@@ -115,7 +115,7 @@ fn prepare(
             tool: session.tool,
             sources: &sources,
             target: &target,
-            wishes: &wishes,
+            requested: &requested,
             s3: &args.s3,
         };
         let located = old_copy::locate(resolver, &target, &mut options, reporter);

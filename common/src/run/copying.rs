@@ -162,13 +162,13 @@ impl<'r> Copying<'r> {
     /// Syncs all changes to storage, where that is requested. Returns how many targets of this rank
     /// failed.
     fn settle(&self, session: &mut Session<'_, '_>, reporter: &mut Reporter) -> u64 {
-        let is_wished = self.options.transfer.durable == Durable::Now;
+        let is_requested = self.options.transfer.durable == Durable::Now;
         let failure = |root: &CopyRoot| {
             let error = root.target.sync().err()?;
             Some(account::failure(Side::Target, &root.shown_target, b"", error))
         };
         let failures: Vec<Failure> =
-            self.roots.iter().filter(|_| is_wished).filter_map(failure).collect();
+            self.roots.iter().filter(|_| is_requested).filter_map(failure).collect();
         for failure in gather(session.mail, &failures).into_iter().flatten().flatten() {
             reporter.failure(&failure);
         }
@@ -198,7 +198,8 @@ impl WatchedCopy<'_, '_> {
             let (root, side) = of_tree(*tree);
             (side == Side::Source).then(|| (root, path.clone()))
         };
-        self.leftovers.forget_extras_of(&again.directories.iter().filter_map(of_source).collect());
+        self.leftovers
+            .forget_extraneous_of(&again.directories.iter().filter_map(of_source).collect());
         let job = self.copying.job(session, None).in_phase(SECOND_LOOKS + self.number);
         let mut job = job.watched(watch);
         let seeds = again.seeds.into_iter().map(Into::into).collect();

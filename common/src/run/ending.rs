@@ -1,5 +1,5 @@
 //! How a copy ends: its manifest and journal, its summary, and the comparison of all where that is
-//! wished.
+//! requested.
 
 use super::manifest::Manifest;
 use super::phase::Phase;

@@ -50,7 +50,7 @@ impl Opened {
     ) -> u64 {
         let Some(named) = self.named.take() else { return 0 };
         let is_root = session.mail.comm().rank() == Rank::ROOT;
-        let folds = is_root.then(|| roots.iter().any(|root| root.target.folds_case()));
+        let folds = is_root.then(|| roots.iter().any(|root| root.target.is_case_insensitive()));
         if !broadcast(session.mail, folds) {
             self.named = Some(named);
             return 0;

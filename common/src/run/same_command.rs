@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::found_journal::Found;
-use crate::surface::copy_args::CopyWishes;
+use crate::surface::copy_args::RequestedCopy;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
@@ -40,7 +40,7 @@ pub(super) struct Command<'c> {
     pub tool: &'c str,
     pub sources: &'c [Vec<u8>],
     pub target: &'c [u8],
-    pub wishes: &'c CopyWishes,
+    pub requested: &'c RequestedCopy,
     pub s3: &'c S3Args,
 }
 
@@ -69,7 +69,7 @@ fn find_now(
     resolver: &StoreResolver,
     reporter: &mut Reporter,
 ) -> Result<Found, (Exit, String)> {
-    let (request, options) = (&command.wishes.resume, &command.wishes.options);
+    let (request, options) = (&command.requested.resume, &command.requested.options);
     let mut job = command.record(resolver);
     let beside =
         if is_path(resolver, Side::Target, command.target) { beside(&job) } else { Vec::new() };
@@ -135,7 +135,7 @@ impl Command<'_> {
     fn record(&self, resolver: &StoreResolver) -> JobRecord {
         let source = |path: &Vec<u8>| SourcePlace {
             path: self.full_path(resolver, Side::Source, path),
-            is_contents: !self.wishes.options.mirrors() && Given::new(path).means_contents,
+            is_contents: !self.requested.options.mirrors() && Given::new(path).means_contents,
         };
         JobRecord {
             tool: self.tool.to_owned(),
@@ -143,19 +143,19 @@ impl Command<'_> {
             target: self.full_path(resolver, Side::Target, self.target),
             target_was: TargetIs::Missing,
             is_copy_new: false,
-            names: names_from(&self.wishes.named),
+            names: names_from(&self.requested.named),
             settings: self.settings(resolver),
             began: Time::now(),
         }
     }
 
     fn is_to_go_on(&self) -> bool {
-        self.wishes.resume.is_wanted && self.wishes.resume.start == Start::Resume
+        self.requested.resume.is_wanted && self.requested.resume.start == Start::Resume
     }
 
     /// Options that decide what is written there, as far as they were given.
     fn settings(&self, resolver: &StoreResolver) -> Vec<Setting> {
-        let CopyWishes { options, filters, .. } = self.wishes;
+        let RequestedCopy { options, filters, .. } = self.requested;
         let all = settings(options, filters).into_iter().chain(sync_settings(options));
         let to_objects = resolver.is_object(Side::Target, self.target);
         let of_objects = to_objects.then(|| object_settings(self.s3)).into_iter().flatten();
@@ -173,8 +173,8 @@ impl Command<'_> {
         let given = Given::new(path);
         let follows = side == Side::Target
             || given.means_contents
-            || self.wishes.options.mirrors()
-            || self.wishes.options.symlinks == Symlinks::Follow;
+            || self.requested.options.mirrors()
+            || self.requested.options.symlinks == Symlinks::Follow;
         let is_link = || fs::symlink_metadata(as_path(path)).is_ok_and(|it| it.is_symlink());
         let real = (follows || !is_link()).then(|| resolver.real_path(side, path)).flatten();
         let within =
@@ -201,7 +201,7 @@ impl Command<'_> {
     fn is_new_in_target(&self, resolver: &StoreResolver) -> bool {
         let [source] = self.sources else { return false };
         let given = Given::new(source);
-        let receives = !self.wishes.options.mirrors() && !given.means_contents;
+        let receives = !self.requested.options.mirrors() && !given.means_contents;
         let name = given.last_name.as_ref().filter(|_| receives);
         let is_missing = |name: &Vec<u8>| {
             let looked = resolver.look(Side::Target, &join(self.target, name), Symlinks::Keep);
@@ -224,12 +224,12 @@ impl Command<'_> {
         let paths =
             is_path(resolver, Side::Source, source) && is_path(resolver, Side::Target, self.target);
         if !paths
-            || self.wishes.options.mirrors()
+            || self.requested.options.mirrors()
             || fs::symlink_metadata(as_path(&join(self.target, name))).is_ok()
         {
             return None;
         }
-        let from = resolver.look(Side::Source, source, self.wishes.options.symlinks).ok()?;
+        let from = resolver.look(Side::Source, source, self.requested.options.symlinks).ok()?;
         let to = resolver.look(Side::Target, self.target, Symlinks::Follow).ok()?;
         if [from.kind, to.kind] != [Kind::Directory; 2] || from.is_same_file(&to) {
             return None;

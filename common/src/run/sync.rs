@@ -14,14 +14,14 @@ use super::phase::{Phase, is_stopped};
 use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use crate::surface::cli::CommonArgs;
-use crate::surface::copy_args::CopyWishes;
+use crate::surface::copy_args::RequestedCopy;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
 use comm::collective::{broadcast, gather};
 use ops::copy::Stage;
-use ops::copy::extras::Extras;
+use ops::copy::extraneous::Extraneous;
 use ops::copy::finish::DirectoryRecords;
 use ops::copy::leftovers::Leftovers;
 use ops::copy::options::CopyOptions;
@@ -56,7 +56,7 @@ pub struct SyncRequest {
     /// More entries than these are not deleted.
     pub delete_max: Option<u64>,
     /// How.
-    pub wishes: CopyWishes,
+    pub requested: RequestedCopy,
 }
 
 /// Runs a synchronisation on all ranks.
@@ -67,12 +67,12 @@ pub fn run(session: &mut Session<'_, '_>, request: &SyncRequest, args: &CommonAr
 impl Transfer for SyncRequest {
     const VERB: &str = "sync";
 
-    fn wishes(&self) -> &CopyWishes {
-        &self.wishes
+    fn requested(&self) -> &RequestedCopy {
+        &self.requested
     }
 
     fn places(&self) -> Vec<(Side, &[u8])> {
-        let old = self.wishes.options.old_copy().map(|old| (Side::Target, &old.path[..]));
+        let old = self.requested.options.old_copy().map(|old| (Side::Target, &old.path[..]));
         let own = [(Side::Source, &self.source[..]), (Side::Target, &self.target)];
         own.into_iter().chain(old).collect()
     }
@@ -129,7 +129,7 @@ impl<'r> Sync<'r, '_, '_> {
         delete_max: Option<u64>,
         reporter: &mut Reporter,
     ) -> (Exit, Phase) {
-        let Leftovers { mut directories, mut extras, mut deferred, .. } = leftovers;
+        let Leftovers { mut directories, mut extraneous, mut deferred, .. } = leftovers;
         let mut verdict = Exit::Ok;
         if self.copying.options.sync.as_ref().is_some_and(|sync| sync.delete) {
             let totals = self.totals();
@@ -137,9 +137,10 @@ impl<'r> Sync<'r, '_, '_> {
             let source = self.copying.roots[0].source.capabilities();
             match CompleteWalk::prove(&totals, &source) {
                 Ok(proof) => {
-                    extras.append(self.pruned());
-                    let deletion_set = DeletionSet::extras(extras, &proof);
-                    let (exit, deleted) = self.delete_extras(deletion_set, delete_max, reporter);
+                    extraneous.append(self.pruned());
+                    let deletion_set = DeletionSet::extraneous(extraneous, &proof);
+                    let (exit, deleted) =
+                        self.delete_extraneous(deletion_set, delete_max, reporter);
                     verdict = exit;
                     directories.append(deleted.changed);
                     if self.copying.options.dry_run {
@@ -173,7 +174,7 @@ impl<'r> Sync<'r, '_, '_> {
     /// tells.
     fn report_kept(
         &mut self,
-        deferred: &mut Extras,
+        deferred: &mut Extraneous,
         kept: Vec<RootedPath>,
         reporter: &mut Reporter,
     ) {
@@ -191,7 +192,7 @@ impl<'r> Sync<'r, '_, '_> {
     }
 
     /// Files and links whose names directories of the target had.
-    fn copy_deferred(&mut self, deferred: Extras, reporter: &mut Reporter) -> DirectoryRecords {
+    fn copy_deferred(&mut self, deferred: Extraneous, reporter: &mut Reporter) -> DirectoryRecords {
         let seeds = deferred.into_tasks(Trees::Both);
         let any = gather(self.session.mail, &!seeds.is_empty());
         if !broadcast(self.session.mail, any.map(|any| any.contains(&true))) {
@@ -215,13 +216,13 @@ impl<'r> Sync<'r, '_, '_> {
 
     /// Tells all ranks which directories have content; returns what the target has on this rank in
     /// place of some that have none.
-    fn pruned(&mut self) -> Extras {
-        let Some(pruning) = self.copying.pruning else { return Extras::default() };
+    fn pruned(&mut self) -> Extraneous {
+        let Some(pruning) = self.copying.pruning else { return Extraneous::default() };
         let news = gather(self.session.mail, &pruning.take_news());
         for of_rank in broadcast(self.session.mail, news) {
             pruning.extend(&of_rank);
         }
-        pruning.take_extras()
+        pruning.take_extraneous()
     }
 
     /// Counts of all ranks together.
@@ -237,7 +238,7 @@ impl<'r> Sync<'r, '_, '_> {
         broadcast(self.session.mail, totals)
     }
 
-    fn delete_extras(
+    fn delete_extraneous(
         &mut self,
         deletion_set: DeletionSet,
         delete_max: Option<u64>,
@@ -325,8 +326,8 @@ fn prepare(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Prepared {
-    let SyncRequest { source, target, wishes, .. } = request;
-    let CopyWishes { mut options, resume, manifest, named, .. } = wishes.clone();
+    let SyncRequest { source, target, requested, .. } = request;
+    let RequestedCopy { mut options, resume, manifest, named, .. } = requested.clone();
     // What is named is in it.
     let planned = if named.is_empty() { source.clone() } else { contents_of(&source) };
     options.plan_as = options.dry_run.then(|| args.line_format());
@@ -336,7 +337,13 @@ fn prepare(
     let found = located.and_then(|()| match deletion_set(own, &target, &options) {
         Some(refusal) => Err((Exit::Usage, refusal)),
         None => same_command::find(
-            Command { tool: session.tool, sources, target: &target, wishes: &wishes, s3: &args.s3 },
+            Command {
+                tool: session.tool,
+                sources,
+                target: &target,
+                requested: &requested,
+                s3: &args.s3,
+            },
             resolver,
             reporter,
         ),

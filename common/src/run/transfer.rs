@@ -15,7 +15,7 @@ use super::{
 };
 use crate::surface::again;
 use crate::surface::cli::CommonArgs;
-use crate::surface::copy_args::CopyWishes;
+use crate::surface::copy_args::RequestedCopy;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -43,12 +43,12 @@ pub(super) trait Transfer {
     /// Verb for the progress bar and for messages.
     const VERB: &str;
 
-    fn wishes(&self) -> &CopyWishes;
+    fn requested(&self) -> &RequestedCopy;
 
     /// Returns the operation that the summary describes: one that compares first where criteria
     /// decide.
     fn operation(&self) -> Operation {
-        let is_sync = self.wishes().options.sync.is_some();
+        let is_sync = self.requested().options.sync.is_some();
         if is_sync { Operation::Sync } else { Operation::Copy }
     }
 
@@ -63,7 +63,7 @@ pub(super) trait Transfer {
 
     /// The paths of what is copied or deleted, which an output of the job must not be a part of.
     fn own_trees(&self) -> Vec<&[u8]> {
-        let deletes = self.wishes().options.sync.as_ref().is_some_and(|sync| sync.delete);
+        let deletes = self.requested().options.sync.as_ref().is_some_and(|sync| sync.delete);
         let places = self.places().into_iter();
         places.filter(|(side, _)| *side == Side::Source || deletes).map(|(_, path)| path).collect()
     }
@@ -103,10 +103,10 @@ pub(super) struct After<'r, 's, 'c> {
 fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<(&[u8], Purpose)>) {
     let is_source = |(side, _): &(Side, &[u8])| *side == Side::Source;
     let source = request.places().into_iter().find(is_source);
-    let wishes = request.wishes();
-    let moves = wishes.options.remove_source;
+    let requested = request.requested();
+    let moves = requested.options.remove_source;
     let purpose = if moves { Purpose::Delete } else { Purpose::Read };
-    (&wishes.named, source.map(|(_, path)| (path, purpose)))
+    (&requested.named, source.map(|(_, path)| (path, purpose)))
 }
 
 /// Does it on all ranks.
@@ -124,10 +124,10 @@ fn course<T: Transfer>(
     request: &T,
     args: &CommonArgs,
 ) -> Result<Exit, Exit> {
-    let wishes = request.wishes();
+    let requested = request.requested();
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, T::VERB, args, session.topology.ranks);
-    let selection = select(session, &wishes.filters, &mut reporter).ok_or(Exit::Usage)?;
+    let selection = select(session, &requested.filters, &mut reporter).ok_or(Exit::Usage)?;
     let mut opened = named::open(session, named_in(request), &mut reporter)?;
     let resolver = find_places(session, request, (&selection, args), &mut reporter)?;
     let mut found = None;
@@ -175,7 +175,7 @@ fn course<T: Transfer>(
     });
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
     tally.temporary_files_skipped += selection.passed_over();
-    let (filters, named) = (wishes.filters.clone(), opened.again(&wishes.named));
+    let (filters, named) = (requested.filters.clone(), opened.again(&requested.named));
     let part = verify::Part { filters, named, own };
     let ending = Ending {
         operation: request.operation(),
@@ -204,7 +204,7 @@ fn find_places<T: Transfer>(
 ) -> Result<StoreResolver, Exit> {
     let is_one = selection.is_one_file_system();
     let resolver = find_stores(session, (&request.places(), is_one), args, reporter)?;
-    Ok(resolver.without_probes(request.wishes().options.dry_run))
+    Ok(resolver.without_probes(request.requested().options.dry_run))
 }
 
 /// Returns the exit code of a plan without anything to do, as an error.
@@ -236,11 +236,11 @@ fn open_outputs<T: Transfer>(
     options: &CopyOptions,
     reporter: &mut Reporter,
 ) -> Result<Manifest, Exit> {
-    let wishes = request.wishes();
-    let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
-    let inputs = outputs::inputs(&wishes.named, &wishes.filters, args);
+    let requested = request.requested();
+    let path = requested.manifest.as_deref().filter(|_| !requested.options.dry_run);
+    let inputs = outputs::inputs(&requested.named, &requested.filters, args);
     let manifest = manifest::open(session, path, (&inputs, args.assume_shared), reporter)?;
-    let (record, trees) = (wishes.record.as_ref(), request.own_trees());
+    let (record, trees) = (requested.record.as_ref(), request.own_trees());
     record::begin(session, record, (&trees, &inputs, options.dry_run), reporter)?;
     Ok(manifest)
 }

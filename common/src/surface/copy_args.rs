@@ -64,7 +64,7 @@ pub struct CopyArgs {
 
 /// Request for a copy, without its paths.
 #[derive(Debug, Clone)]
-pub struct CopyWishes {
+pub struct RequestedCopy {
     /// How.
     pub options: CopyOptions,
     /// Filters of entries.
@@ -79,7 +79,7 @@ pub struct CopyWishes {
     pub manifest: Option<Vec<u8>>,
 }
 
-impl CopyWishes {
+impl RequestedCopy {
     /// Requests that the source of what was copied is removed. What each node writes of a large
     /// file is then synced there, since no other node could do that.
     #[must_use]
@@ -106,13 +106,13 @@ impl CopyArgs {
     }
 
     /// Request of these arguments. `keeps` is preserved by default, and `singly` in any case.
-    pub fn wishes(
+    pub fn requested(
         &self,
         keeps: &Keep,
         singly: SingleKeepArgs,
         symlinks: Symlinks,
         sync: Option<SyncOptions>,
-    ) -> CopyWishes {
+    ) -> RequestedCopy {
         let (job, user, record) = (JobFacts::here(), User::own(), self.record.request());
         let by = (job.umask, user.is_superuser);
         let options = CopyOptions {
@@ -134,7 +134,7 @@ impl CopyArgs {
             job,
             user,
         };
-        CopyWishes {
+        RequestedCopy {
             options,
             filters: self.filters.clone(),
             named: self.named.clone(),

@@ -92,7 +92,7 @@ seam_trait! {
         }
 
         /// Returns whether [`SourceFile::crc64_of`] costs less than reading.
-        fn can_sum(&self) -> bool {
+        fn can_checksum(&self) -> bool {
             false
         }
 

@@ -95,16 +95,16 @@ seam_trait! {
 
         /// Returns whether names that differ only in case collide here, as far as can be determined
         /// without writing.
-        fn folds_case(&self) -> bool {
+        fn is_case_insensitive(&self) -> bool {
             false
         }
 
         // Ways in which content is transferred.
 
         /// Returns the chunk size for a file of that size in this store, where the operator
-        /// requests chunks of `wish_bytes`. Files that are not larger are transferred as a whole.
-        fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
-            wish_bytes
+        /// requests chunks of `requested_bytes`. Files that are not larger are transferred as a whole.
+        fn chunk_bytes(&self, size_bytes: u64, requested_bytes: u64) -> u64 {
+            requested_bytes
         }
 
         /// Syncs the changes of this node to storage.

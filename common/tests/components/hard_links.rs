@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::runs::{self, in_session, options, quiet, wishes};
+use crate::runs::{self, in_session, options, quiet, requested};
 use common::run::copy::CopyRequest;
 use ops::compare::options::Evidence;
 use ops::copy::options::{ChangeTest, HardLinks, JobFacts, SyncOptions};
@@ -20,7 +20,7 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
         let request = CopyRequest {
             sources: vec![source.as_os_str().as_bytes().to_vec()],
             target: target.as_os_str().as_bytes().to_vec(),
-            wishes: wishes(options(HardLinks::Keep, None, job), None),
+            requested: requested(options(HardLinks::Keep, None, job), None),
         };
         common::run::copy::run(session, &request, &quiet())
     })
@@ -40,7 +40,7 @@ fn sync(ranks: u32, source: &Path, target: &Path, change_test: ChangeTest) -> Ex
         mirrors: true,
     };
     let options = options(HardLinks::Keep, Some(criteria), JobFacts::here());
-    runs::sync(ranks, source, target, &wishes(options, None))
+    runs::sync(ranks, source, target, &requested(options, None))
 }
 
 fn files(tree: &Path) -> Vec<PathBuf> {

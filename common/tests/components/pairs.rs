@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::runs::{self, compare_options, filters, in_session, options, quiet, wishes};
+use crate::runs::{self, compare_options, filters, in_session, options, quiet, requested};
 use crate::trees::{Entry, Picture};
 use common::run::compare::CompareRequest;
 use common::surface::named_args::NamedArgs;
@@ -39,7 +39,7 @@ fn sync(
     exclude: Option<&str>,
 ) -> Exit {
     let options = options(HardLinks::Separate, Some(criteria.clone()), JobFacts::here());
-    runs::sync(ranks, source, target, &wishes(options, exclude))
+    runs::sync(ranks, source, target, &requested(options, exclude))
 }
 
 /// Compares; returns the exit code and the lines of the combined list.

@@ -202,7 +202,7 @@ fn with_settings(
                     Request::Root { .. } => {
                         let mounts = Mounts { below: Vec::new(), is_reached: true };
                         let metadata = metadata(Kind::Directory);
-                        let root = RootIs { metadata, folds_case: false, mounts };
+                        let root = RootIs { metadata, is_case_insensitive: false, mounts };
                         framed(frame.id, &Ok(Answer::Root(root)), b"")
                     }
                     request => answer(&request, frame.id),

@@ -115,7 +115,7 @@ pub const THREADS_MAX: u32 = 1024;
 /// Stack of an I/O thread: its buffers are on the heap.
 pub const THREAD_STACK_BYTES: usize = 512 << 10;
 
-/// Attempts to start the first I/O thread, [`CREW_WINDOW_MAX`] apart. Each attempt uses up one of
+/// Attempts to start the first I/O thread, [`GROWTH_WINDOW_MAX`] apart. Each attempt uses up one of
 /// the pool's workers, so this is less than the smallest default number of threads of a rank.
 pub const THREAD_TRIES_MAX: u32 = 25;
 
@@ -141,47 +141,47 @@ pub const FAREWELL_MAX: Duration = Duration::from_secs(30);
 
 /// Shortest time in which a number of I/O threads is measured while it grows: some naps of the main
 /// thread.
-pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);
+pub const GROWTH_WINDOW_MIN: Duration = Duration::from_millis(1);
 /// Time after which threads that do not wait are known to compute: several timer ticks.
-pub const CREW_WINDOW_MAX: Duration = Duration::from_millis(20);
+pub const GROWTH_WINDOW_MAX: Duration = Duration::from_millis(20);
 /// Ranks of a job up to which each begins with as many threads as its CPU can feed.
-pub const CREW_EAGER_RANKS_MAX: u32 = 8;
+pub const GROWTH_EAGER_RANKS_MAX: u32 = 8;
 /// Share of added threads that may only make others wait. At one half, throughput divided by
 /// latency is largest: the optimum that Kleinrock calls power.
-pub const CREW_CROWDING_MAX: f64 = 0.5;
+pub const GROWTH_CROWDING_MAX: f64 = 0.5;
 /// Share below which nothing queues, so that threads may grow faster.
-pub const CREW_CROWDING_NONE: f64 = 0.25;
+pub const GROWTH_CROWDING_NONE: f64 = 0.25;
 /// Operations from which a measurement shows whether threads crowd each other. One of many ranks
 /// does not grow on less.
-pub const CREW_WAITS_MIN: u64 = 8;
+pub const GROWTH_WAITS_MIN: u64 = 8;
 /// Operations from which a measurement needs no more of them.
-pub const CREW_WAITS_CLEAR: u64 = 32;
+pub const GROWTH_WAITS_CLEAR: u64 = 32;
 /// Shortest slot in which a number of threads is tried: long beside the naps of main threads, and
 /// the differences between the clocks of nodes.
-pub const CREW_SLOT_MIN: Duration = Duration::from_millis(64);
+pub const GROWTH_SLOT_MIN: Duration = Duration::from_millis(64);
 /// Longest slot in which a number of threads is tried.
-pub const CREW_SLOT_MAX: Duration = Duration::from_millis(4096);
+pub const GROWTH_SLOT_MAX: Duration = Duration::from_millis(4096);
 /// Operations of each thread in such a slot: their latency varies.
-pub const CREW_SLOT_WAITS: f64 = 24.0;
-/// Factor of the latency up to which a quarter more threads are worth it, as [`CREW_CROWDING_MAX`]:
+pub const GROWTH_SLOT_WAITS: f64 = 24.0;
+/// Factor of the latency up to which a quarter more threads are worth it, as [`GROWTH_CROWDING_MAX`]:
 /// the root of 1.25.
-pub const CREW_LATENCY_RISE: f64 = 1.12;
+pub const GROWTH_LATENCY_RISE: f64 = 1.12;
 /// Factor of the latency from which a quarter fewer threads are enough: the root of 0.75.
-pub const CREW_LATENCY_FALL: f64 = 0.88;
+pub const GROWTH_LATENCY_FALL: f64 = 0.88;
 /// Factor of the latency below which operations must be others than before: no number of threads
 /// that is tried makes them so much faster.
-pub const CREW_PHASE_FALL: f64 = 0.5;
+pub const GROWTH_PHASE_FALL: f64 = 0.5;
 /// Factor of the least latency above which no threads are added: somebody else uses the server.
-pub const CREW_SLOWER_MAX: f64 = 1.5;
+pub const GROWTH_SLOWER_MAX: f64 = 1.5;
 /// Share of the difference to the present latency by which the least one is forgotten in a cycle of
 /// slots: operations may have become slower by themselves.
-pub const CREW_FORGETTING: f64 = 0.05;
+pub const GROWTH_FORGETTING: f64 = 0.05;
 
 /// Share of its CPU that a rank must leave unused before it uses more I/O threads.
-pub const CREW_BUSY_SHARE: f64 = 0.7;
+pub const GROWTH_BUSY_SHARE: f64 = 0.7;
 /// Number of large transfers in progress at which a rank has threads enough: each is a stream at
 /// the network's speed.
-pub const CREW_LARGE_TRANSFERS: u32 = 16;
+pub const GROWTH_LARGE_TRANSFERS: u32 = 16;
 /// Size from which a transfer counts as a large one.
 pub const LARGE_TRANSFER_BYTES_MIN: u64 = 4 << 20;
 

@@ -163,7 +163,7 @@ fn who_writes_has_one_object_after_the_other() {
 }
 
 #[test]
-fn chunks_along_the_stripes_are_read_again_where_that_is_wished() {
+fn chunks_along_the_stripes_are_read_again_where_that_is_requested() {
     let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
     let source = work.source();

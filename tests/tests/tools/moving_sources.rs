@@ -88,7 +88,7 @@ impl Drop for Mirror {
 }
 
 #[test]
-fn what_vanishes_does_not_keep_extras_from_being_deleted() {
+fn what_vanishes_does_not_keep_extraneous_entries_from_being_deleted() {
     let mut mirror = Mirror::new();
     mirror.hold(alone("dsync"));
     fs::remove_file(mirror.at("s/held")).unwrap();

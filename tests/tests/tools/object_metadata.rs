@@ -154,7 +154,7 @@ fn a_change_of_attributes_leaves_storage_class_and_tags_as_they_are() {
         assert_eq!(decoration(&server, "t/file"), whole_decoration());
         assert!(kept.metadata.unwrap()["file-permissions"].ends_with(&format!("{mode:o}")));
     }
-    // The operator's wish counts more.
+    // The size that the operator requests counts more.
     fs::set_permissions(source.join("file"), fs::Permissions::from_mode(0o644)).unwrap();
     sync(&["--storage-class", "GLACIER_IR"]);
     let class = server.get(BUCKET, "t/file").unwrap().attributes.storage_class.clone();

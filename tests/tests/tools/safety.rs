@@ -217,7 +217,7 @@ fn directories_their_owner_may_not_look_into_are_widened_for_the_run() {
 }
 
 /// Creates extraneous directories at the target whose owner may not list, search or change them.
-fn locked_extras() -> Pair {
+fn locked_extraneous() -> Pair {
     let pair = pair();
     for name in ["gone/a/file", "gone/b/c/file", "kept/a/gone.c", "kept/a/b/kept.o", "kept/c"] {
         trees::write(&pair.target.join(name), b"");
@@ -242,7 +242,7 @@ fn extra_directories_are_deleted_whatever_their_mode_and_keep_it_where_they_stay
     need_root!();
     let kept = [("kept/a/b", 0o555), ("kept/a", 0o2300), ("kept", 0o100)];
     for count in [1, 3] {
-        let pair = locked_extras();
+        let pair = locked_extraneous();
         let has_modes = |names: &[(&str, u32)]| {
             for (name, mode) in names {
                 assert_eq!(mode_of(&pair.target.join(name)), *mode, "{name} with {count} ranks");

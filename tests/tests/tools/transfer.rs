@@ -221,7 +221,7 @@ fn filled_holes_are_not_shared() {
 }
 
 #[test]
-fn reading_leaves_times_of_access_alone_where_that_is_wished() {
+fn reading_leaves_times_of_access_alone_where_that_is_requested() {
     need_root!();
     let Some(disk) = Image::ext4(&[]) else { return };
     let (source, old) = (disk.path().join("s"), SystemTime::UNIX_EPOCH + Duration::from_hours(9));
@@ -404,7 +404,7 @@ fn what_cannot_be_rewritten_is_an_error() {
 
 /// Checks that content from objects, which have no holes, may get some again.
 #[test]
-fn holes_survive_a_way_through_a_bucket_where_that_is_wished() {
+fn holes_survive_a_way_through_a_bucket_where_that_is_requested() {
     let work = Sandbox::on_disk();
     let source = work.source();
     mixed_files(&source);

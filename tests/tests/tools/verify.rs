@@ -272,8 +272,8 @@ fn files_that_a_manifest_has_not_are_told_of() {
     fs::create_dir_all(target.join("empty directories/are no files")).unwrap();
     std::os::unix::fs::symlink("large", target.join("link")).unwrap();
     check(2, &[]).expect(0);
-    let extras = ["0", "d0000/more", "new/deep/c", "new/deep/er/a", "new/deep/er/b", "zz"];
-    for extra in extras {
+    let extraneous = ["0", "d0000/more", "new/deep/c", "new/deep/er/a", "new/deep/er/b", "zz"];
+    for extra in extraneous {
         write(&target.join(extra), extra.as_bytes());
     }
     for ranks in [1, 4] {
@@ -283,8 +283,8 @@ fn files_that_a_manifest_has_not_are_told_of() {
         let mut told: Vec<_> =
             ended.stdout.lines().filter_map(|line| line.strip_prefix("- ")).collect();
         told.sort_unstable();
-        assert_eq!(told, extras, "{}", ended.stdout);
-        assert_eq!(fs::read_to_string(list).unwrap().lines().count(), extras.len());
+        assert_eq!(told, extraneous, "{}", ended.stdout);
+        assert_eq!(fs::read_to_string(list).unwrap().lines().count(), extraneous.len());
         let compared = check(ranks, &["--json"]).expect(1).summary()["totals"]["compared"].clone();
         assert_eq!(
             (&compared["only_in_target"], &compared["only_in_source"]),

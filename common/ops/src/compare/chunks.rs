@@ -97,9 +97,9 @@ impl CompareJob<'_> {
     fn queue_chunks(&self, large: LargePair, context: &TaskContext<'_, Self>) {
         let (source, target) = (large.pair.source.version(), large.pair.target.version());
         let size_bytes = large.pair.source.size_bytes;
-        let wish_bytes = self.root.source.chunk_bytes(size_bytes, self.options.chunk_bytes);
+        let requested_bytes = self.root.source.chunk_bytes(size_bytes, self.options.chunk_bytes);
         let named = (&large.dir_ref, &*large.name);
-        let task = large.way.task(self.rank, named, [source, target], wish_bytes);
+        let task = large.way.task(self.rank, named, [source, target], requested_bytes);
         let file = self.large.begin(large, task.run.count());
         // The rank waits for messages until the last chunk is counted, so the job must not end
         // before.

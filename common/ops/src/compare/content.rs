@@ -128,15 +128,15 @@ impl Way {
 
     /// Builds the task that compares all chunks of a large file of rank `owner`, which has yet to
     /// give it a number. Chunks are whole parts where the MD5s of parts are compared, otherwise of
-    /// `wish_bytes`.
+    /// `requested_bytes`.
     pub fn task(
         self,
         owner: Rank,
         (dir_ref, name): (&Arc<DirRef>, &Name),
         [source, target]: [Version; 2],
-        wish_bytes: u64,
+        requested_bytes: u64,
     ) -> ChunkTask {
-        let (work, chunk_bytes) = self.work([source, target], wish_bytes);
+        let (work, chunk_bytes) = self.work([source, target], requested_bytes);
         let cut = Cut::Even { chunk_bytes };
         ChunkTask {
             owner,
@@ -151,16 +151,16 @@ impl Way {
     }
 
     /// Returns the operation on each chunk, and the size of chunks in bytes.
-    fn work(self, [source, target]: [Version; 2], wish_bytes: u64) -> (ChunkWork, u64) {
+    fn work(self, [source, target]: [Version; 2], requested_bytes: u64) -> (ChunkWork, u64) {
         let version = |side| if side == Side::Source { source } else { target };
         let sum = |side, digest| ChunkWork::Sum { side, version: version(side), digest };
         match self {
-            Self::Sum { read, .. } => (sum(read, Digest::Crc64), wish_bytes),
+            Self::Sum { read, .. } => (sum(read, Digest::Crc64), requested_bytes),
             Self::Name { read, etag } => {
                 let digest = Digest::PartMd5s { part_bytes: etag.part_bytes };
-                (sum(read, digest), etag.chunk_bytes(wish_bytes))
+                (sum(read, digest), etag.chunk_bytes(requested_bytes))
             }
-            _ => (ChunkWork::Compare { source, target }, wish_bytes),
+            _ => (ChunkWork::Compare { source, target }, requested_bytes),
         }
     }
 
@@ -403,8 +403,8 @@ pub(crate) fn is_same_by_sums(
     evidence: Evidence,
     buffers: &mut Buffers,
 ) -> std::result::Result<Option<bool>, SideError> {
-    let can_sum = source.can_sum() || target.can_sum();
-    if !can_sum || evidence == Evidence::Bytes || extent.length == 0 {
+    let can_checksum = source.can_checksum() || target.can_checksum();
+    if !can_checksum || evidence == Evidence::Bytes || extent.length == 0 {
         return Ok(None);
     }
     let of_source = sum_extent(source, extent, buffers).at(Side::Source)?;

@@ -52,7 +52,7 @@ impl Visitor for CompareJob<'_> {
         self.account.fail(failure, &mut worker.gathered, context);
     }
 
-    fn wants_extras(&self) -> bool {
+    fn wants_extraneous(&self) -> bool {
         !self.options.one_way
     }
 

@@ -32,15 +32,15 @@ pub(super) fn share(
     metadata: &Metadata,
     transfer: Transfer,
 ) -> Result<bool, SideError> {
-    let wish = transfer.sharing();
+    let requested = transfer.sharing();
     // A file that claims to be empty has nothing to clone.
-    if wish == Reflink::Never || metadata.size_bytes == 0 {
+    if requested == Reflink::Never || metadata.size_bytes == 0 {
         return Ok(false);
     }
     match staged.share_all(source, metadata) {
         Ok(()) => Ok(true),
         // Reading and writing reveals the real error, if there is one.
-        Err(_) if wish == Reflink::Auto => Ok(false),
+        Err(_) if requested == Reflink::Auto => Ok(false),
         Err(error) => Err(error).at(Side::Target),
     }
 }

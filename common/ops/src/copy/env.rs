@@ -131,8 +131,8 @@ impl<'c> Env<'c> {
 
     /// Returns the size of the chunks of a file of that size.
     pub fn chunk_bytes(&self, dir_ref: &DirRef, size_bytes: u64) -> u64 {
-        let wish = self.options.chunk_bytes;
-        let of_source = self.root(dir_ref).source.chunk_bytes(size_bytes, wish);
+        let requested = self.options.chunk_bytes;
+        let of_source = self.root(dir_ref).source.chunk_bytes(size_bytes, requested);
         self.target(dir_ref).chunk_bytes(size_bytes, of_source)
     }
 
@@ -185,7 +185,7 @@ impl<'c> Env<'c> {
     }
 
     /// True if the walk visits extraneous entries of the target, to delete or to record them.
-    pub fn meets_extras(&self) -> bool {
+    pub fn meets_extraneous(&self) -> bool {
         self.deletes() || self.has_manifest
     }
 

@@ -12,7 +12,7 @@ use super::decide::{Need, Sides};
 use super::directory::Directories;
 use super::env::Env;
 use super::env::Stage;
-use super::extras::Extras;
+use super::extraneous::Extraneous;
 use super::large::LargeFiles;
 use super::linked::{Devices, LinkRecords};
 use super::linked::{LinkName, LinkedFile, Links, key_of};
@@ -323,7 +323,7 @@ pub(super) fn is_joined(
 /// Defers the other names of a file whose first name waits until a directory in its way is deleted:
 /// the first name is to become a link to the copy that the others have by then. Under `--existing`
 /// only the names that exist at the target are deferred.
-fn defer_others(deferred: &Extras, cx: &mut Context<'_, '_>) {
+fn defer_others(deferred: &Extraneous, cx: &mut Context<'_, '_>) {
     // The store of a dry run creates no entry, so a name that is deferred would be planned twice.
     if !cx.env.writes() {
         return;

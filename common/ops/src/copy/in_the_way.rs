@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::directory::Directories;
 use super::env::{Env, Stage};
-use super::extras::Extras;
+use super::extraneous::Extraneous;
 use super::options::SyncOptions;
 use crate::walk::Visit;
 use store::{Dir, NewFile, NewSpecial, NewSymlink};
@@ -17,9 +17,9 @@ use types::path::Name;
 #[derive(Default)]
 pub(super) struct Postponed {
     /// Extraneous entries of the target, to be deleted.
-    pub extras: Extras,
+    pub extraneous: Extraneous,
     /// Files and links whose names belong to directories of the target, until those are deleted.
-    pub deferred: Extras,
+    pub deferred: Extraneous,
 }
 
 impl Postponed {
@@ -55,7 +55,7 @@ impl Postponed {
             cx.record(Action::Delete, (entry.dir_ref, entry.name.to_bytes()), Kind::Directory);
             return Ok(false);
         }
-        self.extras.add(entry.dir_ref, name, Hint::Directory);
+        self.extraneous.add(entry.dir_ref, name, Hint::Directory);
         self.deferred.add(entry.dir_ref, entry.name, entry.hint);
         Ok(true)
     }

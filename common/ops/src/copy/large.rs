@@ -254,8 +254,8 @@ impl LargeFiles {
         cx: &mut Context<'_, '_>,
     ) {
         let (source, target) = (sides.source.version(), sides.target.version());
-        let wish_bytes = cx.env.chunk_bytes(dir_ref, sides.source.size_bytes);
-        let task = way.task(cx.env.rank, (dir_ref, name), [source, target], wish_bytes);
+        let requested_bytes = cx.env.chunk_bytes(dir_ref, sides.source.size_bytes);
+        let task = way.task(cx.env.rank, (dir_ref, name), [source, target], requested_bytes);
         let (dir_ref, name) = (Arc::clone(dir_ref), name.to_owned());
         let (sides, linked) = (Sides { ..*sides }, cx.linked.take());
         let large = Large::Comparison { dir_ref, name, sides, way, linked };

@@ -1,6 +1,6 @@
 //! Work that the part of a rank in the copy leaves for the end of the job.
 
-use super::extras::Extras;
+use super::extraneous::Extraneous;
 use super::finish::DirectoryRecords;
 use super::linked::LinkRecords;
 
@@ -12,9 +12,9 @@ pub struct Leftovers {
     /// Directories whose attributes are to be set.
     pub directories: DirectoryRecords,
     /// Extraneous entries of the target.
-    pub extras: Extras,
+    pub extraneous: Extraneous,
     /// Files and links that can be copied only when directories of their names are deleted.
-    pub deferred: Extras,
+    pub deferred: Extraneous,
     /// Names of hard-linked files, to be copied when all of them are known.
     pub links: LinkRecords,
 }
@@ -23,19 +23,19 @@ impl Leftovers {
     /// Prepends the work that earlier sources have left.
     #[must_use]
     pub fn after(self, before: Self) -> Self {
-        let Self { mut earlier, directories, mut extras, mut deferred, links } = before;
+        let Self { mut earlier, directories, mut extraneous, mut deferred, links } = before;
         earlier.push(directories);
-        extras.append(self.extras);
+        extraneous.append(self.extraneous);
         deferred.append(self.deferred);
         links.append(&self.links);
-        Self { earlier, directories: self.directories, extras, deferred, links }
+        Self { earlier, directories: self.directories, extraneous, deferred, links }
     }
 
     /// Appends the work that another phase has left, except names of hard-linked files, of which it
     /// must leave none.
     pub fn add(&mut self, other: Self) {
         self.directories.append(other.directories);
-        self.extras.append(other.extras);
+        self.extraneous.append(other.extraneous);
         self.deferred.append(other.deferred);
     }
 }

@@ -64,8 +64,9 @@ pub fn make(
             return plan;
         }
     };
-    let folds =
-        sources.len() > 1 && target_is == TargetIs::Directory && folds_case(resolver, &target);
+    let folds = sources.len() > 1
+        && target_is == TargetIs::Directory
+        && is_case_insensitive(resolver, &target);
     let key = |path: &[u8]| if folds { in_small_letters(path) } else { path.to_vec() };
     let (mut seen, mut taken) = (HashSet::new(), HashSet::new());
     for source in sources.iter().filter(|source| seen.insert(*source)) {
@@ -108,9 +109,11 @@ fn is_directory(target: &Given, sources: &[Vec<u8>]) -> bool {
 }
 
 /// True if names that differ only in case collide in the target directory, as far as that is known.
-fn folds_case(resolver: &StoreResolver, target: &Given) -> bool {
+fn is_case_insensitive(resolver: &StoreResolver, target: &Given) -> bool {
     let open_as = OpenAs { need: Need::Passage, ..OpenAs::default() };
-    resolver.open(Side::Target, &target.path, open_as).is_ok_and(|store| store.folds_case())
+    resolver
+        .open(Side::Target, &target.path, open_as)
+        .is_ok_and(|store| store.is_case_insensitive())
 }
 
 fn not_copied(source: &[u8], cause: Cause) -> Failure {

@@ -13,7 +13,7 @@ use super::CopyTask;
 use super::context::Context;
 use super::directory::{Directories, attributes_of_new, make_here};
 use super::env::Env;
-use super::extras::Extras;
+use super::extraneous::Extraneous;
 use super::task::CopyMessage;
 use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::marked_dirs::MarkedDirs;
@@ -35,7 +35,7 @@ pub struct Pruning {
     /// Directories that both trees have.
     in_both: Mutex<Packed<()>>,
     /// Entries of the target that are no directories where the source has one.
-    in_the_way: Mutex<Extras>,
+    in_the_way: Mutex<Extraneous>,
 }
 
 impl Pruning {
@@ -78,14 +78,14 @@ impl Pruning {
     }
 
     /// Takes out the entries of the target in whose place the source has an empty directory.
-    pub fn take_extras(&self) -> Extras {
+    pub fn take_extraneous(&self) -> Extraneous {
         let mut in_the_way = self.in_the_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut extras = std::mem::take(&mut *in_the_way);
-        extras.retain_names(|dir_ref, name| {
+        let mut extraneous = std::mem::take(&mut *in_the_way);
+        extraneous.retain_names(|dir_ref, name| {
             let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
             self.is_empty(dir_ref.root(), &below)
         });
-        extras
+        extraneous
     }
 
     /// Records an entry of the target that has the name of a directory of the source.

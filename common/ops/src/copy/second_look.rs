@@ -55,23 +55,23 @@ impl Directories {
 
 impl Leftovers {
     /// Drops the extraneous entries of these directories, which are determined again.
-    pub fn forget_extras_of(&mut self, directories: &HashSet<RootedPath>) {
+    pub fn forget_extraneous_of(&mut self, directories: &HashSet<RootedPath>) {
         let is_of = |dir_ref: &DirRef| {
             directories.contains(&(dir_ref.root(), dir_ref.path().as_bytes().to_vec()))
         };
-        self.extras.retain(|dir_ref| !is_of(dir_ref));
+        self.extraneous.retain(|dir_ref| !is_of(dir_ref));
         // A directory that is in the way of an entry does not count as extraneous, and is recorded
         // again.
-        self.extras.add_in_the_way(&self.deferred, is_of);
+        self.extraneous.add_in_the_way(&self.deferred, is_of);
     }
 
     /// Appends what the second visit has left, and the timestamps of the directories that were
     /// listed again.
     pub fn add_second(&mut self, second: Self, times: &HashMap<RootedPath, Times>) {
-        let Self { earlier: _, directories, extras, deferred, links } = second;
+        let Self { earlier: _, directories, extraneous, deferred, links } = second;
         self.directories.append(directories);
         self.directories.retime(times);
-        self.extras.append(extras);
+        self.extraneous.append(extraneous);
         self.deferred.append(deferred);
         self.links.append(&links);
     }

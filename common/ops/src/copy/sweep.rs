@@ -35,7 +35,7 @@ impl Directories {
         let dir = cx.env.target(dir_ref).open_dir(dir_ref.path()).at(Side::Target)?;
         let found = Swept::of(journal, &*dir).at(Side::Target)?;
         // The walk visits extraneous entries in any case where they are to be deleted or recorded.
-        if !cx.env.meets_extras() {
+        if !cx.env.meets_extraneous() {
             for name in
                 found.directories.iter().filter(|name| is_target_alone(cx.env, dir_ref, name))
             {

@@ -86,7 +86,7 @@ impl CopyJob<'_> {
         cx: &mut Context<'_, '_>,
     ) -> Result<Visited, SideError> {
         if cx.env.deletes() {
-            self.upkeep.postponed.extras.add(entry.dir_ref, entry.name, entry.hint);
+            self.upkeep.postponed.extraneous.add(entry.dir_ref, entry.name, entry.hint);
             return Ok(Visited::NOTHING_MOVED);
         }
         let found = match entry.hint {
@@ -174,12 +174,12 @@ impl Visitor for CopyJob<'_> {
         Some(&*self.env.roots[root as usize].target)
     }
 
-    fn wants_extras(&self) -> bool {
-        self.env.meets_extras()
+    fn wants_extraneous(&self) -> bool {
+        self.env.meets_extraneous()
     }
 
-    fn folds_case(&self, root: u32) -> bool {
-        self.env.roots[root as usize].target.folds_case()
+    fn is_case_insensitive(&self, root: u32) -> bool {
+        self.env.roots[root as usize].target.is_case_insensitive()
     }
 
     fn is_staged(&self, name: &Name) -> bool {

@@ -1,7 +1,7 @@
 //! The permission to delete, in the form of a value that only a complete walk of the source without
 //! errors produces. Deletion thus cannot be called by mistake after a partial walk.
 
-use crate::copy::extras::Extras;
+use crate::copy::extraneous::Extraneous;
 use crate::walk::WalkTask;
 use crate::walk::dir_ref::Trees;
 use store::Capabilities;
@@ -45,9 +45,9 @@ pub struct DeletionSet(Vec<WalkTask>);
 
 impl DeletionSet {
     /// Selects the extraneous entries, which takes the proof that the whole source was met.
-    pub fn extras(extras: Extras, _proof: &CompleteWalk) -> Self {
+    pub fn extraneous(extraneous: Extraneous, _proof: &CompleteWalk) -> Self {
         // The directories that both sides have stay; only the extraneous entries below them go.
-        Self(extras.into_tasks(Trees::TargetBelow))
+        Self(extraneous.into_tasks(Trees::TargetBelow))
     }
 
     /// Returns the first tasks of the deletion.

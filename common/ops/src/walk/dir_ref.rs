@@ -161,7 +161,7 @@ impl DirRef {
 
     /// Refers to this directory as one of extraneous names, which are only in the other tree.
     #[must_use]
-    pub fn extras(&self) -> Self {
+    pub fn extraneous(&self) -> Self {
         let dir_ref = Self::new(self.root, self.path.clone());
         if let Some(opened) = self.target.opened.get() {
             let _ = dir_ref.target.opened.set(opened.clone());

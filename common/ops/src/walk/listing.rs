@@ -65,7 +65,7 @@ pub(super) enum Sharing {
     InPairs,
     /// Parts of the counterpart, of which only the extraneous names are visited: whoever takes a
     /// part reads the names of the source in it again.
-    OfExtras,
+    OfExtraneous,
     /// No parts. Names may come in any order.
     None,
     /// No parts, and the order of the listing decides which of several names is taken.
@@ -81,7 +81,7 @@ pub(super) enum Part {
     /// All names, of which only the new ones are visited.
     News,
     /// The names of the counterpart in a range of entries, without keys below directories.
-    Extras(KeyRange),
+    Extraneous(KeyRange),
     /// All names by the keys below the directory, which are known, without a listing.
     Known(KeysBelow),
 }
@@ -101,7 +101,7 @@ impl<V: Visitor> Listing<'_, V> {
     ) -> Result<Option<String>, SideError> {
         // The other tree may lack the directory's counterpart. Only in the tree that is walked has
         // a listing named the directory, so that it must have keys.
-        let is_walked = !matches!(part, Part::Extras(_));
+        let is_walked = !matches!(part, Part::Extraneous(_));
         let is_again = matches!(part, Part::News);
         let batch = NameBatch::default();
         let mut names = Names {
@@ -122,7 +122,7 @@ impl<V: Visitor> Listing<'_, V> {
                 self.dir.read(KeyRange::of_entries(String::new(), None), &mut names)
             }
             Part::All | Part::News => self.dir.read(KeyRange::default(), &mut names),
-            Part::Range(key_range) | Part::Extras(key_range) => {
+            Part::Range(key_range) | Part::Extraneous(key_range) => {
                 names.end.clone_from(&key_range.end);
                 self.dir.read(key_range, &mut names)
             }
@@ -269,7 +269,7 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, '_,
             Sharing::InPairs => {
                 target_dir(visitor, dir_ref).is_ok_and(|target| target.is_divisible())
             }
-            Sharing::OfExtras => {
+            Sharing::OfExtraneous => {
                 let source = dir_ref.source_dir(visitor.source(dir_ref.root()));
                 source.is_ok_and(|source| source.is_divisible())
             }
@@ -287,7 +287,7 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, '_,
         self.end = Some(rest.after.clone());
         let dir_ref = dir_ref.for_queue(visitor.source(dir_ref.root()));
         let task = match sharing {
-            Sharing::OfExtras => WalkTask::Extras(dir_ref, rest),
+            Sharing::OfExtraneous => WalkTask::Extraneous(dir_ref, rest),
             _ => WalkTask::KeyRange(dir_ref, rest),
         };
         // The range goes to the queue that all threads share, where an idle one takes it at once:

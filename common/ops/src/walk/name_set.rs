@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_any_size_are_one_where_that_is_wished() {
+    fn letters_of_any_size_are_one_where_that_is_requested() {
         let mut names = NameSet::folding();
         assert!(names.insert(c"Stra\u{df}e \u{c4}"));
         assert!(names.contains(c"STRA\u{df}E \u{e4}") && !names.insert(c"stra\u{df}e \u{e4}"));

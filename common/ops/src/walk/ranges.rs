@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::dir_ref::{DirRef, Trees};
 use super::listing::{Listing, Part, Sharing, VisitOrder};
 use super::name_set::NameSet;
-use super::{Visitor, list_extras, walked_dir};
+use super::{Visitor, list_extraneous, walked_dir};
 use sched::context::TaskContext;
 use store::NameReader;
 use types::entry::Hint;
@@ -33,48 +33,57 @@ pub(super) fn read<V: Visitor>(
     context: &TaskContext<'_, V>,
 ) -> Result<(), SideError> {
     let dir = walked_dir(visitor, dir_ref)?;
-    let with_extras = key_range.is_of_entries && dir_ref.trees() == Trees::Both;
-    let sharing = if with_extras { Sharing::InPairs } else { Sharing::Allowed };
+    let with_extraneous = key_range.is_of_entries && dir_ref.trees() == Trees::Both;
+    let sharing = if with_extraneous { Sharing::InPairs } else { Sharing::Allowed };
     let (mut names, after) = (NameSet::default(), key_range.after.clone());
     let all = |name: &Name, hint| {
-        if with_extras && visitor.selection().is_chosen(dir_ref, &*dir, name, hint) {
+        if with_extraneous && visitor.selection().is_chosen(dir_ref, &*dir, name, hint) {
             names.insert(name);
         }
         true
     };
     let source = Listing { visitor, dir_ref, dir: &dir, sharing, order: VisitOrder::Any };
     let end = source.read(Part::Range(key_range), all, worker, context)?;
-    if !with_extras {
+    if !with_extraneous {
         return Ok(());
     }
-    let extras = Arc::new(dir_ref.extras());
+    let extraneous = Arc::new(dir_ref.extraneous());
     // It earns its cuts, because the source's part was cut already where that was worth it.
-    let part = Part::Extras(KeyRange { credit: 0, ..KeyRange::of_entries(after, end) });
-    list_extras(visitor, &extras, part, (&names, false), worker, context)
+    let part = Part::Extraneous(KeyRange { credit: 0, ..KeyRange::of_entries(after, end) });
+    list_extraneous(visitor, &extraneous, part, (&names, false), worker, context)
 }
 
 /// Reads a range of a counterpart, and visits what the source does not have in it.
-pub(super) fn read_extras<V: Visitor>(
+pub(super) fn read_extraneous<V: Visitor>(
     visitor: &V,
-    extras: &Arc<DirRef>,
+    extraneous: &Arc<DirRef>,
     key_range: KeyRange,
     worker: &mut V::Worker,
     context: &TaskContext<'_, V>,
 ) -> Result<(), SideError> {
-    let source = extras.source_dir(visitor.source(extras.root())).at(Side::Source)?;
+    let source = extraneous.source_dir(visitor.source(extraneous.root())).at(Side::Source)?;
     let mut chosen = Chosen {
         names: NameSet::default(),
-        is_chosen: |name: &Name, hint| visitor.selection().is_chosen(extras, &*source, name, hint),
+        is_chosen: |name: &Name, hint| {
+            visitor.selection().is_chosen(extraneous, &*source, name, hint)
+        },
     };
     let same = KeyRange::of_entries(key_range.after.clone(), key_range.end.clone());
     source.read(same, &mut chosen).at(Side::Source)?;
-    list_extras(visitor, extras, Part::Extras(key_range), (&chosen.names, false), worker, context)
+    list_extraneous(
+        visitor,
+        extraneous,
+        Part::Extraneous(key_range),
+        (&chosen.names, false),
+        worker,
+        context,
+    )
 }
 
 /// Returns whether parts of a counterpart may be handed over, given the source's names of the
 /// range.
-pub(super) fn sharing_of_extras(names: &NameSet) -> Sharing {
-    if names.len() <= NAMES_AGAIN_MAX { Sharing::OfExtras } else { Sharing::None }
+pub(super) fn sharing_of_extraneous(names: &NameSet) -> Sharing {
+    if names.len() <= NAMES_AGAIN_MAX { Sharing::OfExtraneous } else { Sharing::None }
 }
 
 /// A reader of the names that the source has, each of which was or will be visited elsewhere.

@@ -15,7 +15,7 @@ use crate::protocol::{
     Answer, At, FileIs, New, OpenedFile, Reply, Request, StagedAs, StagedIs, checked_name,
 };
 
-/// Wishes about a file that is opened.
+/// Request to open a file.
 struct Wanted {
     /// Size up to which it is read.
     read_bytes: u64,

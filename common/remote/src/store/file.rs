@@ -168,7 +168,7 @@ impl SourceFile for RemoteFile {
         answered!(Op::Read, answer, Answer::Extent(found) if is_within(found) => found)
     }
 
-    fn can_sum(&self) -> bool {
+    fn can_checksum(&self) -> bool {
         self.whole.is_none()
     }
 

@@ -49,12 +49,12 @@ impl Ramp {
         let window = mark.until(now, usage);
         // CPU time is exact for threads that have waited meanwhile; for others it takes some ticks.
         let waits_min = u64::from(state.threads).max(if site.is_one_of_many() {
-            limits::CREW_WAITS_MIN
+            limits::GROWTH_WAITS_MIN
         } else {
             1
         });
-        let is_exact = window.wall >= limits::CREW_WINDOW_MIN && window.waits >= waits_min;
-        if !is_exact && window.wall < limits::CREW_WINDOW_MAX {
+        let is_exact = window.wall >= limits::GROWTH_WINDOW_MIN && window.waits >= waits_min;
+        if !is_exact && window.wall < limits::GROWTH_WINDOW_MAX {
             return Step::Advice(Advice::Keep);
         }
         if site.is_computing(&window, state.threads) {
@@ -87,25 +87,28 @@ impl Ramp {
             let crowding = sample.crowding(&before);
             // Ranks do not double at the same moment, so each sees part of what all do.
             let is_one_of_many = site.is_one_of_many();
-            let crowding_max =
-                if is_one_of_many { limits::CREW_CROWDING_NONE } else { limits::CREW_CROWDING_MAX };
+            let crowding_max = if is_one_of_many {
+                limits::GROWTH_CROWDING_NONE
+            } else {
+                limits::GROWTH_CROWDING_MAX
+            };
             let excess = crowding - crowding_max;
-            let is_told = before.waits >= limits::CREW_WAITS_MIN;
+            let is_told = before.waits >= limits::GROWTH_WAITS_MIN;
             let is_certain =
-                excess > error(&sample, &before) || sample.waits >= limits::CREW_WAITS_CLEAR;
+                excess > error(&sample, &before) || sample.waits >= limits::GROWTH_WAITS_CLEAR;
             if is_told && excess > 0.0 && is_certain {
                 return Step::Settle(self.knee(&before, &sample));
             }
             // A few operations prove that nothing queues if they say so, but not the contrary.
-            let is_clear = crowding < limits::CREW_CROWDING_NONE;
-            if is_told && !is_clear && sample.waits < limits::CREW_WAITS_CLEAR {
+            let is_clear = crowding < limits::GROWTH_CROWDING_NONE;
+            if is_told && !is_clear && sample.waits < limits::GROWTH_WAITS_CLEAR {
                 return Step::Advice(Advice::Keep);
             }
             if is_clear && !is_one_of_many {
                 factor = 4;
             }
         }
-        if sample.waits >= limits::CREW_WAITS_MIN / 2 {
+        if sample.waits >= limits::GROWTH_WAITS_MIN / 2 {
             self.latency_least =
                 Some(self.latency_least.map_or(sample.latency, |least| least.min(sample.latency)));
         }

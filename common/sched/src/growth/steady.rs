@@ -118,9 +118,9 @@ impl Steady {
     /// Ranks among many make all faster when they use fewer threads.
     fn is_another_phase(&self, site: &Site, sample: &Sample) -> bool {
         !site.is_one_of_many()
-            && sample.waits >= limits::CREW_WAITS_CLEAR
+            && sample.waits >= limits::GROWTH_WAITS_CLEAR
             && sample.threads == self.last.threads
-            && sample.latency < self.last.latency * limits::CREW_PHASE_FALL
+            && sample.latency < self.last.latency * limits::GROWTH_PHASE_FALL
     }
 
     fn forget(&mut self) {
@@ -147,7 +147,7 @@ impl Steady {
     /// happened meanwhile cancels out.
     fn compare(&mut self, after: Sample) {
         self.last = Knee { threads: after.threads, latency: after.latency };
-        if after.waits >= limits::CREW_WAITS_CLEAR {
+        if after.waits >= limits::GROWTH_WAITS_CLEAR {
             self.latency_least = self.latency_least.min(after.latency);
         }
         let (before, trial) = (self.before.replace(after), self.trial.take());
@@ -162,8 +162,8 @@ impl Steady {
     }
 
     fn tried_more(&mut self, change: f64, threads: u32) {
-        let is_slow = self.last.latency > self.latency_least * limits::CREW_SLOWER_MAX;
-        if change < limits::CREW_LATENCY_RISE && !is_slow {
+        let is_slow = self.last.latency > self.latency_least * limits::GROWTH_SLOWER_MAX;
+        if change < limits::GROWTH_LATENCY_RISE && !is_slow {
             (self.rises, self.falls) = (self.rises + 1, 0);
             self.change_to(threads);
         } else {
@@ -173,12 +173,12 @@ impl Steady {
     }
 
     fn tried_fewer(&mut self, change: f64, error: f64, threads: u32) {
-        if change > limits::CREW_LATENCY_FALL {
+        if change > limits::GROWTH_LATENCY_FALL {
             self.falls = 0;
             return;
         }
         // Only what is certain leads to larger steps.
-        let is_certain = change * (1.0 + error) < limits::CREW_LATENCY_FALL;
+        let is_certain = change * (1.0 + error) < limits::GROWTH_LATENCY_FALL;
         (self.rises, self.falls) = (0, if is_certain { self.falls + 1 } else { 0 });
         self.change_to(threads);
     }
@@ -193,7 +193,7 @@ impl Steady {
         let slots = if site.is_one_of_many() { SLOTS_OF_MANY } else { SLOTS };
         if number.is_multiple_of(slots) {
             self.latency_least +=
-                (self.last.latency - self.latency_least).max(0.0) * limits::CREW_FORGETTING;
+                (self.last.latency - self.latency_least).max(0.0) * limits::GROWTH_FORGETTING;
             let slot = slot_for(site, Knee { threads: self.threads, latency: self.last.latency });
             if slot != self.slot {
                 self.slot = slot;
@@ -235,12 +235,16 @@ impl Steady {
 fn slot_for(site: &Site, knee: Knee) -> Duration {
     // Among many ranks, chance cancels out.
     let (waits, factor) = if site.is_one_of_many() {
-        (limits::CREW_SLOT_WAITS / 2.0, 4)
+        (limits::GROWTH_SLOT_WAITS / 2.0, 4)
     } else {
-        (limits::CREW_SLOT_WAITS.max(4.0 * limits::CREW_SLOT_WAITS / f64::from(knee.threads)), 2)
+        (
+            limits::GROWTH_SLOT_WAITS
+                .max(4.0 * limits::GROWTH_SLOT_WAITS / f64::from(knee.threads)),
+            2,
+        )
     };
-    let mut slot = limits::CREW_SLOT_MIN;
-    while slot < limits::CREW_SLOT_MAX && knee.latency * waits > slot.as_secs_f64() * 1.2 {
+    let mut slot = limits::GROWTH_SLOT_MIN;
+    while slot < limits::GROWTH_SLOT_MAX && knee.latency * waits > slot.as_secs_f64() * 1.2 {
         slot *= factor;
     }
     slot

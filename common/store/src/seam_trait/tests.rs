@@ -82,7 +82,7 @@ fn call_all_of_store(store: &dyn Store) {
     let _ = store.device();
     let _ = store.capabilities();
     let _ = store.has_spare_handles();
-    let _ = store.folds_case();
+    let _ = store.is_case_insensitive();
     let _ = store.chunk_bytes(1, 1);
     let _ = store.sync();
     let _ = store.is_past_help(libc::EIO);
@@ -166,7 +166,7 @@ fn call_all_of_file(file: &dyn SourceFile) {
     let _ = file.checksums();
     let _ = file.parted_etag();
     let _ = file.has_equal_parts(&etag());
-    let _ = file.can_sum();
+    let _ = file.can_checksum();
     let _ = file.crc64_of(Extent { offset: 0, length: 1 });
     let _ = file.headers();
     let _ = file.address();

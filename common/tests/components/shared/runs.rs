@@ -9,7 +9,7 @@ use comm::mailbox::Mailbox;
 use comm::threads;
 use common::run::sync::SyncRequest;
 use common::surface::cli::CommonArgs;
-use common::surface::copy_args::CopyWishes;
+use common::surface::copy_args::RequestedCopy;
 use common::surface::filter_args::{FilterArgs, RuleArgs};
 use common::surface::identity_args::IdentityArgs;
 use common::surface::limit_args::LimitArgs;
@@ -73,8 +73,8 @@ pub fn filters(exclude: Option<&str>) -> FilterArgs {
 }
 
 /// Returns a copy with these options, of all entries but the excluded ones.
-pub fn wishes(options: CopyOptions, exclude: Option<&str>) -> CopyWishes {
-    CopyWishes {
+pub fn requested(options: CopyOptions, exclude: Option<&str>) -> RequestedCopy {
+    RequestedCopy {
         options,
         filters: filters(exclude),
         named: NamedArgs::default(),
@@ -85,13 +85,13 @@ pub fn wishes(options: CopyOptions, exclude: Option<&str>) -> CopyWishes {
 }
 
 /// Returns a synchronisation without a limit for deletions.
-pub fn sync(ranks: u32, source: &Path, target: &Path, wishes: &CopyWishes) -> Exit {
+pub fn sync(ranks: u32, source: &Path, target: &Path, requested: &RequestedCopy) -> Exit {
     in_session(ranks, "dsync", |session| {
         let request = SyncRequest {
             source: source.as_os_str().as_bytes().to_vec(),
             target: target.as_os_str().as_bytes().to_vec(),
             delete_max: None,
-            wishes: wishes.clone(),
+            requested: requested.clone(),
         };
         common::run::sync::run(session, &request, &quiet())
     })

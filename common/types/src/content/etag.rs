@@ -103,9 +103,9 @@ impl PartedEtag {
     }
 
     /// Returns the smallest chunk size in bytes that is a whole number of parts and at least
-    /// `wish_bytes`.
-    pub fn chunk_bytes(&self, wish_bytes: u64) -> u64 {
-        wish_bytes.div_ceil(self.part_bytes).max(1).saturating_mul(self.part_bytes)
+    /// `requested_bytes`.
+    pub fn chunk_bytes(&self, requested_bytes: u64) -> u64 {
+        requested_bytes.div_ceil(self.part_bytes).max(1).saturating_mul(self.part_bytes)
     }
 }
 

@@ -45,16 +45,16 @@ pub struct TooLarge {
 }
 
 impl Parts {
-    /// Divides an object into parts of at least `wish_bytes`, as far as S3 takes such.
+    /// Divides an object into parts of at least `requested_bytes`, as far as S3 takes such.
     ///
     /// # Errors
     /// Fails for an object larger than [`OBJECT_BYTES_MAX`].
-    pub fn of(size_bytes: u64, wish_bytes: u64) -> Result<Self, TooLarge> {
+    pub fn of(size_bytes: u64, requested_bytes: u64) -> Result<Self, TooLarge> {
         if size_bytes > OBJECT_BYTES_MAX {
             return Err(TooLarge { size_bytes });
         }
-        let wish_bytes = wish_bytes.clamp(PART_BYTES_MIN, PART_BYTES_MAX);
-        let part_bytes = wish_bytes.max(size_bytes.div_ceil(PARTS_MAX));
+        let requested_bytes = requested_bytes.clamp(PART_BYTES_MIN, PART_BYTES_MAX);
+        let part_bytes = requested_bytes.max(size_bytes.div_ceil(PARTS_MAX));
         Ok(Self { size_bytes, part_bytes: part_bytes.next_multiple_of(STEP_BYTES) })
     }
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_is_kept_up_to_ten_thousand_parts_of_it() {
+    fn a_requested_size_is_kept_up_to_ten_thousand_parts_of_it() {
         let table = [
             (0, 16, 1),
             (1, 16, 1),
@@ -112,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn wishes_are_brought_within_bounds() {
-        for (wish, part_bytes) in [
+    fn requested_sizes_are_brought_within_bounds() {
+        for (requested, part_bytes) in [
             (0, PART_BYTES_MIN),
             (1, PART_BYTES_MIN),
             (PART_BYTES_MIN + 1, 6 * MIB),
@@ -121,10 +121,10 @@ mod tests {
             (PART_BYTES_MAX + 1, PART_BYTES_MAX),
             (u64::MAX, PART_BYTES_MAX),
         ] {
-            let parts = Parts::of(TIB, wish).unwrap();
+            let parts = Parts::of(TIB, requested).unwrap();
             let needed = TIB.div_ceil(PARTS_MAX).next_multiple_of(MIB);
-            assert_eq!(parts.part_bytes, part_bytes.max(needed), "{wish}");
-            assert_eq!(Parts::of(1, wish).unwrap().part_bytes, part_bytes, "{wish}");
+            assert_eq!(parts.part_bytes, part_bytes.max(needed), "{requested}");
+            assert_eq!(Parts::of(1, requested).unwrap().part_bytes, part_bytes, "{requested}");
         }
     }
 
@@ -132,10 +132,10 @@ mod tests {
     fn any_size_and_wish_gives_parts_that_s3_takes() {
         let mut random = fastrand::Rng::with_seed(3);
         for _ in 0..20_000 {
-            let (size_shift, wish_shift) = (random.u32(0..46), random.u32(0..64));
+            let (size_shift, requested_shift) = (random.u32(0..46), random.u32(0..64));
             let size_bytes = random.u64(0..=OBJECT_BYTES_MAX >> size_shift);
-            let wish_bytes = random.u64(..) >> wish_shift;
-            check(Parts::of(size_bytes, wish_bytes).unwrap());
+            let requested_bytes = random.u64(..) >> requested_shift;
+            check(Parts::of(size_bytes, requested_bytes).unwrap());
         }
     }
 

@@ -27,17 +27,17 @@ pub struct StripeChunks {
 }
 
 impl StripeChunks {
-    /// Divides a file with that striping into chunks of whole stripes, of about `wish_bytes` each.
-    pub fn new(striping: Striping, size_bytes: u64, wish_bytes: u64) -> Self {
+    /// Divides a file with that striping into chunks of whole stripes, of about `requested_bytes` each.
+    pub fn new(striping: Striping, size_bytes: u64, requested_bytes: u64) -> Self {
         let Striping { stripe_bytes, stripe_count } = striping;
         let row_bytes = stripe_bytes * stripe_count;
         let rows = size_bytes.div_ceil(row_bytes).max(1);
         // Several columns make up a lane where one is smaller than a chunk; all lanes have about as
         // many.
-        let most = (wish_bytes / (rows * stripe_bytes)).clamp(1, stripe_count);
+        let most = (requested_bytes / (rows * stripe_bytes)).clamp(1, stripe_count);
         let columns = stripe_count.div_ceil(stripe_count.div_ceil(most));
         let lane_bytes = columns * stripe_bytes;
-        Self { row_bytes, lane_bytes, chunk_rows: (wish_bytes / lane_bytes).max(1) }
+        Self { row_bytes, lane_bytes, chunk_rows: (requested_bytes / lane_bytes).max(1) }
     }
 
     fn rows(self, size_bytes: u64) -> u64 {
@@ -110,46 +110,46 @@ mod tests {
         for stripe_bytes in [10, 64, 1000] {
             for stripe_count in [1, 2, 3, 4, 7, 160] {
                 for size in [1, 9, 10, 11, 639, 640, 641, 12_345, 100_000] {
-                    for wish in [1, 10, 320, 1000, 1_000_000] {
-                        check_cover(striping(stripe_bytes, stripe_count), size, wish);
+                    for requested in [1, 10, 320, 1000, 1_000_000] {
+                        check_cover(striping(stripe_bytes, stripe_count), size, requested);
                     }
                 }
             }
         }
     }
 
-    fn check_cover(striping: Striping, size: u64, wish: u64) {
-        let stripe_chunks = StripeChunks::new(striping, size, wish);
+    fn check_cover(striping: Striping, size: u64, requested: u64) {
+        let stripe_chunks = StripeChunks::new(striping, size, requested);
         let run = stripe_chunks.whole(size);
         let mut all = Vec::new();
         for chunk in run.first..run.end {
             let extents = stripe_chunks.extents(chunk, size);
             let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
-            let most = wish.max(striping.stripe_bytes);
-            assert!(bytes <= most, "{striping:?} {size} {wish}: {bytes} bytes");
+            let most = requested.max(striping.stripe_bytes);
+            assert!(bytes <= most, "{striping:?} {size} {requested}: {bytes} bytes");
             all.extend(extents);
         }
         all.sort_by_key(|extent| extent.offset);
         let mut next = 0;
         for extent in all {
-            assert_eq!(extent.offset, next, "{striping:?} {size} {wish}");
+            assert_eq!(extent.offset, next, "{striping:?} {size} {requested}");
             assert!(extent.offset.is_multiple_of(striping.stripe_bytes));
             next = extent.end();
         }
-        assert_eq!(next, size, "{striping:?} {size} {wish}");
+        assert_eq!(next, size, "{striping:?} {size} {requested}");
     }
 
     /// Halves runs as ranks do: with as many ranks as objects, no two ranks have chunks of the same
     /// object.
     #[test]
     fn halves_of_a_run_are_in_different_objects() {
-        for (stripe_bytes, count, size, wish) in [
+        for (stripe_bytes, count, size, requested) in [
             (MIB, 4, 4096 * MIB, 32 * MIB),
             (4 * MIB, 16, 9999 * MIB, 32 * MIB),
             (MIB, 8, 64 * MIB, 4 * MIB),
         ] {
             let striping = striping(stripe_bytes, count);
-            let stripe_chunks = StripeChunks::new(striping, size, wish);
+            let stripe_chunks = StripeChunks::new(striping, size, requested);
             let mut runs = vec![stripe_chunks.whole(size)];
             while (runs.len() as u64) < count {
                 runs = runs

@@ -169,7 +169,7 @@ impl Transfer {
             _ if self.sparse != Sparse::Auto => Reflink::Never,
             // Content that is not read cannot be checksummed.
             (Reflink::Auto, Sums::All) => Reflink::Never,
-            (wish, _) => wish,
+            (requested, _) => requested,
         }
     }
 

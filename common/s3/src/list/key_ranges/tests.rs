@@ -385,7 +385,7 @@ fn two_directories_are_read_in_the_same_parts() {
         let (source, target) = (side(&one, random), side(&other, random));
         let mut ranges =
             vec![KeyRange { credit: u32::MAX / 2, ..KeyRange::of_entries(String::new(), None) }];
-        let (mut told, mut extras) = (Vec::new(), Vec::new());
+        let (mut told, mut extraneous) = (Vec::new(), Vec::new());
         while let Some(key_range) = ranges.pop() {
             parts += 1;
             let key_range: KeyRange =
@@ -400,15 +400,15 @@ fn two_directories_are_read_in_the_same_parts() {
             let mut there = Side::default();
             read(&target, KeyRange::of_entries(after, end), &mut there).unwrap();
             let is_extra = |name: &String| !reader.entries.contains(bare(name));
-            extras.extend(there.told.into_iter().filter(is_extra));
+            extraneous.extend(there.told.into_iter().filter(is_extra));
         }
         told.sort_unstable();
-        extras.sort_unstable();
+        extraneous.sort_unstable();
         assert_eq!(told, one.iter().cloned().collect::<Vec<_>>(), "seed {seed}");
         let entries: BTreeSet<&str> = one.iter().map(|name| bare(name)).collect();
         let is_extra = |name: &&String| !entries.contains(bare(name));
         let expected: Vec<_> = other.iter().filter(is_extra).cloned().collect();
-        assert_eq!(extras, expected, "seed {seed}");
+        assert_eq!(extraneous, expected, "seed {seed}");
     }
     assert!(parts > 4_000, "{parts} parts");
 }

@@ -15,11 +15,11 @@ use types::path::{self, Name};
 
 /// Names by directory: one path for each batch of names, without open handles.
 #[derive(Debug, Default)]
-pub struct Extras {
+pub struct Extraneous {
     batches: Mutex<Vec<(Arc<DirRef>, NameBatch)>>,
 }
 
-impl Extras {
+impl Extraneous {
     fn lock(&self) -> MutexGuard<'_, Vec<(Arc<DirRef>, NameBatch)>> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
