@@ -12,8 +12,7 @@ case $source in
 /usr*) source=${CARGO_HOME:-$HOME/.cargo}/registry/src ;;
 esac
 # The documentation of a toolchain is tens of thousands of small files, which show nothing new in S3.
-objects=$source/lib
-[ -d "$objects" ] || objects=$source
+objects=$(cd "$source/lib" 2>/dev/null && pwd -P) || objects=$source
 mkdir -p target
 work=$(mktemp -d "$PWD/target/demo.XXXXXX")
 server=''

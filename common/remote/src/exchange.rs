@@ -143,12 +143,12 @@ impl<A: Send + 'static> Exchange<A> {
         let mut to = lock(&self.to);
         let sent = write.and_then(|write| write(&mut **to.as_mut().ok_or(ErrorKind::BrokenPipe)?));
         let Err(error) = sent else { return Ok(Pending(receiver)) };
-        // At once: another request must not follow upon a part of this one.
-        *to = None;
-        drop(to);
         if error.kind() == ErrorKind::TimedOut {
             self.is_silent.store(true, Ordering::SeqCst);
         }
+        // At once: another request must not follow upon a part of this one.
+        *to = None;
+        drop(to);
         self.break_off();
         Err(Broken)
     }

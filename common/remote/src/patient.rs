@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -28,16 +28,23 @@ impl PatientPipe {
     }
 
     fn wait(&self) -> io::Result<()> {
-        let time = Timespec::try_from(self.silence_max).ok();
         // The first period may have passed while a scheduler had suspended the whole job.
-        for _ in 0..2 {
-            match poll(&mut [PollFd::new(&self.pipe, PollFlags::OUT)], time.as_ref()) {
-                Ok(0) => {}
-                Ok(_) | Err(Errno::INTR) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
+        if self.is_writable()? || self.is_writable()? {
+            return Ok(());
         }
         Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Waits for one period. Returns whether something can be written.
+    fn is_writable(&self) -> io::Result<bool> {
+        let end = Instant::now() + self.silence_max;
+        loop {
+            let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
+            match poll(&mut [PollFd::new(&self.pipe, PollFlags::OUT)], left.as_ref()) {
+                Err(Errno::INTR) => {}
+                count => return Ok(count? > 0),
+            }
+        }
     }
 }
 

@@ -46,10 +46,8 @@ pub enum ShellError {
     Input(#[source] io::Error),
 }
 
-/// Options by which ssh notices a host that does not respond for a minute, or does not finish the
-/// key exchange within two (`ssh_config(5)`).
-const ALIVE: [&str; 6] =
-    ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "-o", "ConnectTimeout=120"];
+/// Options by which ssh notices a host that does not respond for a minute.
+const ALIVE: [&str; 4] = ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"];
 
 fn is_openssh(program: &str) -> bool {
     program.rsplit('/').next() == Some("ssh")
@@ -74,7 +72,7 @@ impl ShellOptions {
         if let Some(identity) = &self.identity {
             words.extend(["-i".to_owned(), identity.clone()]);
         }
-        // A host that falls silent is noticed; ssh prefers what it was told before.
+        // A host that falls silent is noticed; ssh prefers what `-e` has told it before.
         if is_openssh(&words[0]) {
             words.extend(ALIVE.map(str::to_owned));
         }

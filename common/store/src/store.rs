@@ -102,7 +102,8 @@ seam_trait! {
         // Ways in which content is transferred.
 
         /// Returns the chunk size for a file of that size in this store, where the operator
-        /// requests chunks of `requested_bytes`. Files that are not larger are transferred as a whole.
+        /// requests chunks of `requested_bytes`. Files that are not larger are transferred as a
+        /// whole.
         fn chunk_bytes(&self, size_bytes: u64, requested_bytes: u64) -> u64 {
             requested_bytes
         }

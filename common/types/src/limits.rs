@@ -163,8 +163,8 @@ pub const GROWTH_SLOT_MIN: Duration = Duration::from_millis(64);
 pub const GROWTH_SLOT_MAX: Duration = Duration::from_millis(4096);
 /// Operations of each thread in such a slot: their latency varies.
 pub const GROWTH_SLOT_WAITS: f64 = 24.0;
-/// Factor of the latency up to which a quarter more threads are worth it, as [`GROWTH_CROWDING_MAX`]:
-/// the root of 1.25.
+/// Factor of the latency up to which a quarter more threads are worth it, as
+/// [`GROWTH_CROWDING_MAX`]: the root of 1.25.
 pub const GROWTH_LATENCY_RISE: f64 = 1.12;
 /// Factor of the latency from which a quarter fewer threads are enough: the root of 0.75.
 pub const GROWTH_LATENCY_FALL: f64 = 0.88;

@@ -1,11 +1,14 @@
 //! drm with locations in S3: the number of requests, and the treatment of keys that a service does
 //! not delete.
 
-use suite_tests::buckets::{BUCKET, go, served, text};
+use std::process::Stdio;
+
+use suite_tests::buckets::{BUCKET, go, served, text, with};
 use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
+use suite_tests::waiting::wait_within;
 
 /// Creates a server with that number of objects below `old/`, in directories of a hundred, and one
 /// object next to them.
@@ -41,6 +44,31 @@ fn directories_that_a_service_lists_without_objects_are_no_rest() {
     let server = filled(Behaviour::with_quirks(&[Quirk::ListsEmptyDirectories]), 300);
     go(&server, 2, &["drm", "s3://data/old/"]).expect(0);
     assert_eq!(server.keys_of(BUCKET), STAYS);
+}
+
+/// Checks that an object which is stored while others are deleted is noticed at the end.
+#[test]
+fn an_object_that_is_stored_meanwhile_is_a_rest() {
+    for root in ["s3://data/old", "s3://data/old/"] {
+        let singly = Behaviour::with_quirks(&[Quirk::NoDeleteObjects]);
+        let server = served(singly.clone());
+        for key in ["old/a", "old/held", "other"] {
+            server.put(BUCKET, key, &b"content"[..]);
+        }
+        let holding = Behaviour { hold_keys_with: Some("held".to_owned()), ..singly.clone() };
+        server.behave(holding);
+        let mut command = with(&server, 1, "drm");
+        let job = command.arg(root).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut job = job.stderr(Stdio::piped()).spawn().unwrap();
+        wait_within(&mut job, "it is held", || server.counts().held > 0);
+        server.put(BUCKET, "old/late", &b"content"[..]);
+        server.behave(singly);
+        let ended = job.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(23), "{stderr}");
+        assert!(stderr.contains("Directory not empty"), "{stderr}");
+        assert_eq!(server.keys_of(BUCKET), ["old/late", "other"]);
+    }
 }
 
 #[test]

@@ -255,7 +255,7 @@ impl RemoveRoot {
         if !removes_objects || self.single.is_some() {
             return Ok(());
         }
-        match resolver.objects(Side::Source, &path::join(&self.shown, b"/")) {
+        match resolver.objects(Side::Source, &path::contents_of(&self.given)) {
             Some((objects, _)) if objects.has_objects()? => Err(Op::Remove.errno(libc::ENOTEMPTY)),
             _ => Ok(()),
         }

@@ -140,10 +140,12 @@ mod tests {
         of_remote("lab", &found, &HostOptions::default())
     }
 
+    const ALIVE: &str = "-o ServerAliveInterval=15 -o ServerAliveCountMax=4";
+
     #[test]
     fn a_remote_becomes_a_command() {
         let command = |keys: &[(&str, &str)]| remote(keys).unwrap().command.join(" ");
-        assert_eq!(command(&[("host", "h")]), "ssh h -s sftp");
+        assert_eq!(command(&[("host", "h")]), format!("ssh {ALIVE} h -s sftp"));
         let all = [
             ("host", "h"),
             ("user", "u"),
@@ -153,11 +155,12 @@ mod tests {
             ("shell_type", "unix"),
             ("set_modtime", "true"),
         ];
-        let expected = "ssh -i ~/key -o UserKnownHostsFile=/known -p 2222 u@h -s sftp";
+        let expected =
+            format!("ssh {ALIVE} -i ~/key -o UserKnownHostsFile=/known -p 2222 u@h -s sftp");
         assert_eq!(command(&all), expected);
         assert_eq!(command(&[("ssh", "ssh -p 22 'u@h'")]), "ssh -p 22 u@h -s sftp");
         let served = [("host", "h"), ("server_command", "sudo /usr/lib/sftp-server")];
-        assert_eq!(command(&served), "ssh h sudo /usr/lib/sftp-server");
+        assert_eq!(command(&served), format!("ssh {ALIVE} h sudo /usr/lib/sftp-server"));
         let tuned = remote(&[("host", "h"), ("concurrency", "8"), ("chunk_size", "64Ki")]).unwrap();
         assert_eq!((tuned.requests_max, tuned.data_bytes_max), (Some(8), Some(64 << 10)));
     }

@@ -191,8 +191,12 @@ impl Page {
 
     /// Returns whether the page has any key, be it an entry, a marker or one outside the prefix.
     pub fn has_keys(&self) -> bool {
-        let has_names = self.names.entries().next().is_some();
-        has_names || self.marker_bytes.is_some() || !self.outside.is_empty()
+        self.has_keys_within() || !self.outside.is_empty()
+    }
+
+    /// Returns whether the page has any entry or a marker.
+    pub fn has_keys_within(&self) -> bool {
+        self.names.entries().next().is_some() || self.marker_bytes.is_some()
     }
 
     pub(super) fn of(prefix: &str, answer: Answer) -> Result<Self> {
@@ -297,13 +301,14 @@ fn all_decoded<'t>(texts: impl Iterator<Item = &'t str> + Clone, is_encoded: boo
     texts.map(|text| decoded(text, is_encoded)).collect()
 }
 
-/// Returns whether URL encoding could have produced a text: printable ASCII, in which each `%`
-/// precedes two hexadecimal digits.
+/// Returns whether URL encoding could have produced a text: printable ASCII without backslashes, in
+/// which each `%` precedes two hexadecimal digits.
 fn may_be_encoded(text: &str) -> bool {
     let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let bytes = text.as_bytes();
     bytes.iter().enumerate().all(|(at, byte)| match byte {
         b'%' => is_digit(bytes.get(at + 1)) && is_digit(bytes.get(at + 2)),
+        b'\\' => false,
         byte => byte.is_ascii_graphic(),
     })
 }

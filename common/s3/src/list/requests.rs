@@ -131,7 +131,7 @@ impl Bucket {
     /// Returns the error of the listing, or a protocol error if the service answers with keys
     /// outside the prefix.
     pub fn has_below(&self, prefix: &str) -> Result<bool> {
-        Ok(self.first_page(prefix, 1)?.is_some())
+        Ok(self.first_page_within(prefix, 1)?.is_some())
     }
 
     /// Returns whether an object has this key, by a listing, in which only the directory of its
@@ -140,7 +140,7 @@ impl Bucket {
     /// # Errors
     /// Fails like [`Bucket::has_below`].
     pub fn has_key(&self, key: &str) -> Result<bool> {
-        let first = self.first_page(key, 2)?;
+        let first = self.first_page_within(key, 2)?;
         Ok(first.is_some_and(|page| page.marker_bytes.is_some()))
     }
 
@@ -164,17 +164,23 @@ impl Bucket {
         }
     }
 
+    /// Returns the first page of a listing that has any key, and none outside of the prefix.
+    fn first_page_within(&self, prefix: &str, keys_max: i32) -> Result<Option<Page>> {
+        let page = self.first_page(prefix, keys_max)?;
+        match page.as_ref().and_then(|page| page.outside.first()) {
+            Some(key) => Err(outside(key)),
+            None => Ok(page),
+        }
+    }
+
     /// Returns the first page of a listing that has any key.
-    fn first_page(&self, prefix: &str, keys_max: i32) -> Result<Option<Page>> {
+    pub fn first_page(&self, prefix: &str, keys_max: i32) -> Result<Option<Page>> {
         // A page may be empty and still not be the last, so pages are read until a key or the end
         // is found.
         let (mut next, mut circle) = (None::<String>, Circle::default());
         loop {
             let from = next.as_deref().map_or(From::Start, From::Token);
             let mut page = self.page(prefix, from, keys_max)?;
-            if !page.outside.is_empty() {
-                return Err(outside(&page.outside[0]));
-            }
             next = circle.pass(page.next.take())?;
             // The marker of the directory itself counts as a key too.
             if page.has_keys() {

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 
-use crate::list::pages::NONSENSE;
+use crate::client::fault::is_refusal;
 use crate::read::object::Bucket;
 use crate::write::fields::{Like, NewObject};
 use types::entry::{Attributes, Kind};
 use types::error::{Cause, Result};
 use types::operand::staged_name::probe_name;
+use types::service::ServiceFault;
 
 impl Bucket {
     /// Returns whether the service keeps backslashes in keys. An object that is made for a moment
@@ -47,13 +48,16 @@ impl Bucket {
         if !key.contains('\\') || known.get() == Some(&true) {
             return Ok(true);
         }
-        match self.has_key(key) {
-            Ok(true) => Ok(*known.get_or_init(|| true)),
+        match self.first_page(key, 2) {
+            Ok(Some(page)) if page.has_keys_within() => {
+                known.get_or_init(|| true);
+                Ok(true)
+            }
+            // The key that is listed has a slash, too, or the object is gone.
+            Ok(_) => Ok(false),
             // An account that may only read learns no more.
-            Err(error) if error.cause == Cause::System(libc::EACCES) => Ok(true),
-            // The key that is listed has a slash, too.
-            Err(error) if error.cause == NONSENSE => Ok(false),
-            listed => listed,
+            Err(error) if tells_nothing(error.cause) => Ok(true),
+            Err(error) => Err(error),
         }
     }
 
@@ -63,4 +67,10 @@ impl Bucket {
         let object = NewObject::new(self, key.to_owned(), what, None, attributes, Like::Nothing);
         self.put_whole(&object, &Bytes::new()).map(|_| ())
     }
+}
+
+/// Returns whether a service refuses listings, though it answers requests for objects.
+fn tells_nothing(cause: Cause) -> bool {
+    let is_missing = cause == Cause::Service(ServiceFault::NoBucket);
+    is_missing || cause == Cause::System(libc::EACCES) || is_refusal(cause)
 }

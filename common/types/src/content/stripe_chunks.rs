@@ -27,7 +27,8 @@ pub struct StripeChunks {
 }
 
 impl StripeChunks {
-    /// Divides a file with that striping into chunks of whole stripes, of about `requested_bytes` each.
+    /// Divides a file with that striping into chunks of whole stripes, each of about
+    /// `requested_bytes`.
     pub fn new(striping: Striping, size_bytes: u64, requested_bytes: u64) -> Self {
         let Striping { stripe_bytes, stripe_count } = striping;
         let row_bytes = stripe_bytes * stripe_count;
