@@ -347,6 +347,11 @@ fn target_dir<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> Result<Arc<dyn Dir>,
     target.and_then(|target| dir_ref.target_dir_let_in(target, let_in)).at(Side::Target)
 }
 
+/// Returns whether entries whose names differ in case alone are one entry in the target.
+fn are_names_folded<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> bool {
+    dir_ref.trees().side() == Side::Source && visitor.is_case_insensitive(dir_ref.root())
+}
+
 fn list<V: Visitor>(
     visitor: &V,
     dir_ref: &Arc<DirRef>,
@@ -375,8 +380,7 @@ fn list<V: Visitor>(
         return;
     }
     let with_extraneous = visitor.wants_extraneous() && dir_ref.trees() == Trees::Both;
-    let folds =
-        dir_ref.trees().side() == Side::Source && visitor.is_case_insensitive(dir_ref.root());
+    let folds = are_names_folded(visitor, dir_ref);
     let set = || if folds { NameSet::folding() } else { NameSet::default() };
     let (mut names, mut taken, mut folded) = (set(), set(), Vec::new());
     let is_news = |name: &Name, hint| !is_again || visitor.is_news(dir_ref, &*dir, name, hint);
