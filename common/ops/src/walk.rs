@@ -36,7 +36,7 @@ pub use inspect::{is_whole, look, whole};
 use listing::{Listing, Part, Sharing, VisitOrder};
 use lists::named::Named;
 use lists::source::Piece;
-use name_set::NameSet;
+use name_set::{NameSet, are_names_folded};
 use sched::context::TaskContext;
 use sched::job::Job;
 use selection::Selection;
@@ -345,11 +345,6 @@ fn target_dir<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> Result<Arc<dyn Dir>,
     let target = visitor.target(dir_ref.root()).ok_or(Op::Open.errno(libc::ENOENT));
     let let_in = |dir: &dyn Dir| visitor.let_in(dir_ref, dir);
     target.and_then(|target| dir_ref.target_dir_let_in(target, let_in)).at(Side::Target)
-}
-
-/// Returns whether entries whose names differ in case alone are one entry in the target.
-fn are_names_folded<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> bool {
-    dir_ref.trees().side() == Side::Source && visitor.is_case_insensitive(dir_ref.root())
 }
 
 fn list<V: Visitor>(

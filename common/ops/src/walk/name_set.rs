@@ -9,6 +9,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
+use super::Visitor;
+use super::dir_ref::DirRef;
+use types::error::Side;
 use types::path::{Name, in_small_letters};
 
 /// The hashes of the names, and the random keys of the hash function.
@@ -47,6 +50,11 @@ impl NameSet {
         let [high, low] = [0, 1].map(|half| self.keys[half].hash_one(&*name));
         u128::from(high) << 64 | u128::from(low)
     }
+}
+
+/// Returns whether entries whose names differ in case alone are one entry in the target.
+pub(super) fn are_names_folded<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> bool {
+    dir_ref.trees().side() == Side::Source && visitor.is_case_insensitive(dir_ref.root())
 }
 
 #[cfg(test)]
